@@ -1,0 +1,50 @@
+# The course's two commands are `make lab` and `make test`; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv/bin
+# JupyterLab refuses to start as root unless told that it is meant (containers).
+# Progress bars are for people.
+test check: export TQDM_DISABLE = 1
+LAB := $(VENV)/jupyter lab $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) --LabApp.news_url=
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test check check-style install install-test exercises badges outputs constraints clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
+
+lab: install ## install what is missing and open the course in JupyterLab
+	$(LAB) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+
+test: check-style ## install what is missing and run every test and every notebook
+	$(VENV)/pytest -n 2 --dist loadfile --doctest-modules tests tinylab
+	$(VENV)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks exercises solutions
+
+check: check-style ## the quick loop: lint, unit tests, structure of the notebooks
+	$(VENV)/pytest -q -n 2 --dist loadfile -m "not slow" --doctest-modules tests tinylab
+
+check-style: install-test
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+
+install:
+	@command -v $(PYTHON) >/dev/null || { echo "tinylab: no $(PYTHON) here; install Python 3.11, 3.12 or 3.13."; exit 1; }
+	@$(PYTHON) bootstrap.py lab
+
+install-test:
+	@command -v $(PYTHON) >/dev/null || { echo "tinylab: no $(PYTHON) here; install Python 3.11, 3.12 or 3.13."; exit 1; }
+	@$(PYTHON) bootstrap.py test
+
+exercises: install-test ## make exercises/ from solutions/
+	$(VENV)/python -m tinylab.authoring exercises
+
+badges: install-test ## write the repository's address into badges and set-up cells
+	$(VENV)/python -m tinylab.authoring badges
+
+outputs: install-test ## run every notebook and store its outputs (NB=path for one)
+	$(VENV)/python -m tinylab.authoring outputs $(NB)
+
+constraints: ## pin the newest versions that fit together (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --upgrade --no-header --no-annotate -o constraints.txt
+
+clean: ## remove the environment and what builds and tests left behind
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis

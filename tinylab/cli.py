@@ -1,0 +1,240 @@
+"""The command `tinylab`: inspect, convert, run, compare models; doctor looks at the machine.
+
+An error that a user can put right is one line on stderr and exit code 1, never a traceback.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tinylab import __version__
+from tinylab.errors import DataError, TinylabError
+
+# The modules that need LiteRT or TensorFlow are imported by the commands that use them, so that
+# `tinylab --help` answers at once.
+
+RECIPES = ("float32", "dynamic_range", "float16", "int8", "int8_uint8_io", "int16x8")
+KERNELS = ("default", "optimized", "reference")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    chosen = _parser().parse_args(arguments)
+    warnings.showwarning = lambda message, *_, **__: print(f"tinylab: warning: {message}", file=sys.stderr)
+    try:
+        return chosen.command(chosen) or 0
+    except TinylabError as error:
+        print(f"tinylab: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"tinylab: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("tinylab: interrupted", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tinylab", description="Look into .tflite models, convert, run and compare them."
+    )
+    parser.add_argument("--version", action="version", version=f"tinylab {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Callable, description: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=description, description=description)
+        made.set_defaults(command=function)
+        return made
+
+    made = command("inspect", inspect, "tensors, operators and bytes of a .tflite file")
+    made.add_argument("file", metavar="FILE")
+    _add_json(made)
+
+    made = command("convert", convert, "convert a SavedModel directory to a .tflite file")
+    made.add_argument("saved_model", metavar="SAVED_MODEL")
+    made.add_argument("--recipe", choices=RECIPES, default="float32")
+    made.add_argument(
+        "--representative-data", metavar="X.npy", help="inputs (N, ...), prepared as for training"
+    )
+    made.add_argument("-o", "--output", metavar="FILE", required=True)
+
+    made = command("run", run, "run a .tflite file on a batch of inputs, real numbers in and out")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("--engine", choices=("litert",), default="litert")
+    made.add_argument("--kernels", choices=KERNELS, default="default")
+    made.add_argument("--input", metavar="X.npy", required=True)
+    made.add_argument("--output", metavar="Y.npy", required=True)
+
+    made = command("compare", compare, "size, accuracy and latency of .tflite files side by side")
+    made.add_argument("files", metavar="FILE", nargs="+")
+    made.add_argument("--data", metavar="DATA.npz", required=True, help="holds x (N, ...) and labels (N,)")
+    made.add_argument("--kernels", choices=KERNELS, default="default")
+    _add_json(made)
+
+    made = command("doctor", doctor, "what is on this machine, and what to do about what is missing")
+    _add_json(made)
+    return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
+def inspect(chosen: argparse.Namespace) -> None:
+    """Print what a file consists of."""
+    from tinylab import tflite_file
+
+    file = tflite_file.parse(chosen.file)
+    if chosen.json:
+        _print_json(_file_as_dict(file))
+        return
+    console = Console()
+    operators = Table("", "operator", "inputs", "outputs", title=f"{file.name}: {file.size:,} bytes")
+    for number, operator in enumerate(file.operators):
+        operators.add_row(str(number), operator.name, _numbers(operator.inputs), _numbers(operator.outputs))
+    tensors = Table("", "tensor", "shape", "dtype", "scale", "zero point", "bytes")
+    for tensor in file.tensors:
+        scale, zero_point = "", ""
+        if tensor.per_channel:
+            scale = f"{tensor.scale.min():.3g} to {tensor.scale.max():.3g} ({tensor.scale.size} channels)"
+        elif tensor.params:
+            scale, zero_point = f"{tensor.params.scale:.6g}", str(tensor.params.zero_point)
+        size = f"{tensor.nbytes:,}" if tensor.nbytes else ""
+        tensors.add_row(
+            str(tensor.index), tensor.name, str(tensor.shape), tensor.dtype, scale, zero_point, size
+        )
+    console.print(operators, tensors)
+    parts = [f"{size:,} bytes of {dtype}" for dtype, size in file.bytes_by_dtype.items()]
+    rest = file.size - sum(file.bytes_by_dtype.values())
+    console.print(f"constants: {', '.join(parts) or 'none'}; structure, names and padding: {rest:,} bytes")
+    console.print(f"inputs: {_numbers(file.inputs)}; outputs: {_numbers(file.outputs)}")
+
+
+def _file_as_dict(file: Any) -> dict:
+    return {
+        "file": file.name,
+        "size": file.size,
+        "inputs": file.inputs,
+        "outputs": file.outputs,
+        "bytes_by_dtype": file.bytes_by_dtype,
+        "operators": [{"name": o.name, "inputs": o.inputs, "outputs": o.outputs} for o in file.operators],
+        "tensors": [
+            {
+                "index": t.index,
+                "name": t.name,
+                "shape": t.shape,
+                "dtype": t.dtype,
+                "scale": t.scale.tolist(),
+                "zero_point": t.zero_point.tolist(),
+                "bytes": t.nbytes,
+            }
+            for t in file.tensors
+        ],
+    }
+
+
+def convert(chosen: argparse.Namespace) -> None:
+    """Convert a SavedModel, and write the file only when it is right."""
+    from tinylab import conversion
+
+    data = _load_array(chosen.representative_data) if chosen.representative_data else None
+    content = conversion.convert(Path(chosen.saved_model), conversion.Recipe(chosen.recipe), data)
+    Path(chosen.output).write_bytes(content)
+    print(f"{chosen.output}: {len(content):,} bytes, answers checked against the model's")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Run a file on inputs from a .npy file."""
+    from tinylab import runners
+
+    runner = runners.load(chosen.file, engine=chosen.engine, kernels=chosen.kernels)
+    outputs = runner.predict(_load_array(chosen.input))
+    if isinstance(outputs, list):
+        raise DataError(f"{chosen.file} has {len(outputs)} outputs; run writes one only.")
+    with open(chosen.output, "wb") as file:
+        np.save(file, outputs)
+    print(f"{chosen.output}: {outputs.dtype} {outputs.shape}")
+
+
+def compare(chosen: argparse.Namespace) -> None:
+    """Print a table of several files."""
+    from tinylab import measure
+
+    data = _load(chosen.data)
+    if isinstance(data, np.ndarray) or not {"x", "labels"} <= set(data):
+        raise DataError(f"{chosen.data}: expected an .npz file with the arrays x and labels.")
+    models = {str(Path(file)): Path(file) for file in chosen.files}
+    compared = measure.compare(models, data["x"], data["labels"], kernels=chosen.kernels)
+    if chosen.json:
+        _print_json({"conditions": compared.conditions, "models": compared.table.to_dict(orient="index")})
+        return
+    table = Table(
+        "file", "bytes", "smaller", "accuracy", "latency (µs)", "5 to 95 %", caption=compared.conditions
+    )
+    for name, row in compared.table.iterrows():
+        spread = f"{row['from']:.1f} to {row['to']:.1f}"
+        table.add_row(
+            name,
+            f"{row['bytes']:,.0f}",
+            f"{row['smaller']:.2f}x",
+            f"{row['accuracy']:.4f}",
+            f"{row['latency']:.1f}",
+            spread,
+        )
+    Console().print(table)
+
+
+def doctor(chosen: argparse.Namespace) -> int:
+    """Print what is on this machine; exit code 1 if something has to be done."""
+    from tinylab import doctor as examination
+
+    findings = examination.examine()
+    if chosen.json:
+        _print_json([vars(finding) for finding in findings])
+    else:
+        table = Table("", "what", "found", "what to do")
+        for finding in findings:
+            mark = "[red]✗[/red]" if not finding.fine else "[green]✓[/green]"
+            table.add_row(
+                mark,
+                finding.what,
+                finding.found,
+                "" if finding.fine and not finding.advice else finding.advice,
+            )
+        Console().print(table)
+    return int(not all(finding.fine for finding in findings))
+
+
+def _load(path: str) -> np.ndarray | dict[str, np.ndarray]:
+    """An .npy file's array or an .npz file's arrays; pickled objects are refused."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: no NumPy file of plain numbers ({error}).") from error
+
+
+def _load_array(path: str) -> np.ndarray:
+    loaded = _load(path)
+    if not isinstance(loaded, np.ndarray):
+        raise DataError(f"{path}: expected one array (.npy), found {', '.join(loaded) or 'nothing'} (.npz).")
+    return loaded
+
+
+def _numbers(indices: tuple[int, ...]) -> str:
+    return " ".join(map(str, indices))
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

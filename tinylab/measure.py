@@ -1,0 +1,167 @@
+"""Judging models: size, accuracy, latency, and several of them side by side.
+
+A latency means something only with its conditions, so they are kept beside it: kernels, threads
+and processor.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from tinylab import runners, tflite_file
+from tinylab.affine import quantize
+from tinylab.errors import DataError
+from tinylab.runners.litert import THREADS, LiteRTRunner
+
+Model = bytes | str | PathLike
+
+ROUNDS = 30  # each model is timed once a round, so a noisy moment strikes all of them
+SLICE_SECONDS = 0.003  # how long a model is timed in a round
+
+
+def size(model: Model) -> int:
+    """Size of a .tflite file in bytes."""
+    return len(tflite_file.read(model)[0])
+
+
+def accuracy(model: Model | runners.Runner, x: np.ndarray, labels: np.ndarray) -> float:
+    """Share of samples whose most probable class is the right one, 0 to 1.
+
+    Args:
+        model: a .tflite file's bytes or path, or a runner.
+        x: real numbers (N, ...).
+        labels: integers (N,). A model with one output is right where output > 0.5 is the label.
+
+    Raises:
+        DataError: no samples, or another number of labels than of samples.
+    """
+    if len(x) != len(labels) or not len(x):
+        raise DataError(
+            f"{len(x)} samples and {len(labels)} labels given: as many of each expected, and some."
+        )
+    runner = model if isinstance(model, runners.Runner) else runners.load(model)
+    outputs = runner.predict(x)
+    if isinstance(outputs, list) or outputs.ndim != 2:
+        raise DataError("accuracy needs a classifier: one output, (N, classes).")
+    chosen = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.5
+    return float(np.mean(chosen == np.asarray(labels)))
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one inference of one sample, in microseconds: the median, and nine tenths of the range."""
+
+    median: float
+    low: float
+    high: float
+
+
+def latency(models: Mapping[str, Model], sample: np.ndarray, kernels: str = "default") -> dict[str, Latency]:
+    """Time several models on one sample, taking turns so that a noisy machine is fair to all.
+
+    Args:
+        models: .tflite files by name.
+        sample: one sample with its batch axis, (1, ...), real numbers.
+        kernels: "default", "optimized" or "reference"; one thread always.
+    """
+    ready = {name: runners.load(model, kernels=kernels) for name, model in models.items()}
+    inputs = {name: _own_types(runner, sample) for name, runner in ready.items()}
+    repeats = {name: _repeats(runner, inputs[name]) for name, runner in ready.items()}
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in tqdm(range(ROUNDS), desc="timing", delay=1, leave=False):
+        for name, runner in ready.items():
+            times[name].append(runner.seconds(inputs[name], repeats[name]) * 1e6)
+    return {name: Latency(*np.percentile(t, [50, 5, 95]).tolist()) for name, t in times.items()}
+
+
+def _own_types(runner: LiteRTRunner, sample: np.ndarray) -> np.ndarray:
+    spec = runner.inputs[0]
+    return quantize(sample, spec.params) if spec.params else np.asarray(sample, spec.dtype)
+
+
+def _repeats(runner: LiteRTRunner, sample: np.ndarray) -> int:
+    runner.seconds(sample, 3)  # warm up
+    return max(1, round(SLICE_SECONDS / runner.seconds(sample, 3)))
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def conditions(kernels: str = "default") -> str:
+    """What has to stand beside a latency measured here."""
+    return f"{kernels} kernels, {THREADS} thread, {processor()} ({platform.machine()})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models side by side.
+
+    Attributes:
+        table: a row a model: bytes, smaller (how many times, against the first), accuracy (0 to
+            1), and the latency's median, 5th and 95th percentile in microseconds.
+        conditions: kernels, threads and processor of the latencies.
+    """
+
+    table: pd.DataFrame
+    conditions: str
+
+    def __str__(self) -> str:
+        return f"{self.table.to_string(**_FORMATS)}\nlatency in µs: {self.conditions}"
+
+    def _repr_html_(self) -> str:
+        return f"{self.table.to_html(**_FORMATS)}<p>latency in µs: {self.conditions}</p>"
+
+
+_FORMATS = {
+    "formatters": {"bytes": "{:,}".format, "smaller": "{:.2f}x".format, "accuracy": "{:.4f}".format},
+    "float_format": "{:.1f}".format,
+}
+
+
+def compare(
+    models: Mapping[str, Model], x: np.ndarray, labels: np.ndarray, kernels: str = "default"
+) -> Comparison:
+    """Size, accuracy and latency of several models on the same data.
+
+    Args:
+        models: .tflite files (bytes or paths) by name; the first is what the others are measured against.
+        x: real numbers (N, ...). The first sample is the one that is timed.
+        labels: integers (N,).
+        kernels: "default", "optimized" or "reference".
+
+    Raises:
+        DataError: no models, or data that do not fit them.
+    """
+    if not models:
+        raise DataError("no models to compare.")
+    sizes = {name: size(model) for name, model in models.items()}
+    first = next(iter(sizes.values()))
+    accuracies = {
+        name: accuracy(runners.load(model, kernels=kernels), x, labels)
+        for name, model in tqdm(models.items(), desc="accuracy", delay=1, leave=False)
+    }
+    times = latency(models, x[:1], kernels)
+    rows = {
+        name: {
+            "bytes": sizes[name],
+            "smaller": first / sizes[name],
+            "accuracy": accuracies[name],
+            "latency": times[name].median,
+            "from": times[name].low,
+            "to": times[name].high,
+        }
+        for name in models
+    }
+    return Comparison(pd.DataFrame.from_dict(rows, orient="index"), conditions(kernels))

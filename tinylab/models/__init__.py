@@ -1,0 +1,70 @@
+"""The small networks of the lessons, and weights for them that were trained beforehand.
+
+Every network is a tf_keras (Keras 2) model, because tensorflow-model-optimization takes no other.
+"""
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+
+import numpy as np
+
+from tinylab._tensorflow import keras
+from tinylab.errors import DataError
+
+WEIGHTS = files("tinylab.models") / "weights"
+
+
+def one_neuron() -> keras.Sequential:
+    """The smallest network: one weight, one bias. Input float32 (N, 1), output float32 (N, 1)."""
+    return keras.Sequential([keras.layers.Dense(units=1, input_shape=[1])], name="one_neuron")
+
+
+def small_cnn() -> keras.Sequential:
+    """Two convolutions and two dense layers: 30,762 parameters.
+
+    Input float32 (N, 28, 28, 1) with values 0 to 1, output float32 (N, 10), probabilities.
+    """
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.Conv2D(16, 3, activation="relu", input_shape=(28, 28, 1)),
+            layers.MaxPooling2D(),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="small_cnn",
+    )
+
+
+# Which networks have trained weights.
+TRAINED: dict[str, Callable[[], keras.Model]] = {"small_cnn": small_cnn}
+
+
+def trained(name: str) -> keras.Model:
+    """A network with the weights that come with the package (`tinylab.models.train` made them).
+
+    Args:
+        name: one of `TRAINED`, such as "small_cnn".
+
+    Raises:
+        DataError: no weights of that name, or a damaged installation.
+    """
+    if name not in TRAINED:
+        raise DataError(f"no trained weights for {name!r}: there are {', '.join(sorted(TRAINED))}.")
+    model = TRAINED[name]()
+    try:
+        with np.load(WEIGHTS / f"{name}.npz") as stored:
+            model.set_weights([stored[f"arr_{i}"] for i in range(len(stored.files))])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"the weights of {name} are damaged ({error}): install tinylab again.") from error
+    return model
+
+
+def card(name: str) -> dict:
+    """What was recorded when a network was trained: seed, epochs, test accuracy, versions."""
+    return json.loads((WEIGHTS / f"{name}.json").read_text())

@@ -1,0 +1,55 @@
+"""Keeping the chatter of C++ libraries off the page.
+
+TensorFlow, its converter and LiteRT write to the process's file descriptor 2, which Python's
+`contextlib.redirect_stderr` does not reach. A notebook would store that text in its outputs, and
+nbgrader gives 0 to a cell that writes any.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[Callable[[], str]]:
+    """Hold back what is logged, warned of, or written to file descriptor 2 inside the block.
+
+    Yields:
+        A function that returns the text held back so far, for an error message to quote.
+
+    >>> with quiet() as held_back:
+    ...     _ = os.write(2, b"chatter")
+    >>> held_back()
+    'chatter'
+    """
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    levels = [logger.level for logger in loggers]
+    text = ""
+
+    def held_back() -> str:
+        return text or written()
+
+    def written() -> str:
+        file.seek(0)
+        return file.read().decode(errors="replace")
+
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield held_back
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            text = written()

@@ -1,0 +1,192 @@
+"""What every runner has in common: specifications, and the way in and out of the integers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinylab.affine import AffineParams, dequantize, quantize
+from tinylab.errors import DataError, ModelFileError
+from tinylab.tflite_file import Tensor, TFLiteFile
+
+# One array where a model has one input (or output), a sequence of arrays where it has several.
+Arrays = np.ndarray | Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What goes into or comes out of a model.
+
+    Attributes:
+        name: the tensor's name in the file.
+        shape: as in the file, the batch first.
+        dtype: NumPy type of the file's own values.
+        scale, zero_point: real = scale * (q - zero_point); None where the tensor is not quantized.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    scale: float | None
+    zero_point: int | None
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "TensorSpec":
+        """The specification of a tensor of a file."""
+        try:
+            dtype = np.dtype(tensor.dtype)
+        except TypeError:
+            raise ModelFileError(
+                f"tensor {tensor.name}: values of type {tensor.dtype} cannot go in or out."
+            ) from None
+        params = tensor.params if np.issubdtype(dtype, np.integer) else None
+        return cls(
+            tensor.name,
+            tensor.shape,
+            dtype,
+            params.scale if params else None,
+            params.zero_point if params else None,
+        )
+
+    @property
+    def params(self) -> AffineParams | None:
+        """The two numbers and the dtype, as `tinylab.affine` takes them; None if not quantized."""
+        return None if self.scale is None else AffineParams(self.scale, self.zero_point, self.dtype)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A run with everything it computed.
+
+    Attributes:
+        outputs: what `predict_integers` returns.
+        tensors: every tensor that the run computed, inputs and outputs included, by name, in the
+            order in which they were computed; the file's own dtypes.
+    """
+
+    outputs: Arrays
+    tensors: dict[str, np.ndarray]
+
+
+class Runner(ABC):
+    """A model that is ready to run."""
+
+    engine: str
+    file: TFLiteFile
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def __init__(self, file: TFLiteFile):
+        self.file = file
+        self.inputs = tuple(TensorSpec.of(file.tensors[i]) for i in file.inputs)
+        self.outputs = tuple(TensorSpec.of(file.tensors[i]) for i in file.outputs)
+
+    def predict(self, x: Arrays) -> Arrays:
+        """Run a batch, real numbers in and out.
+
+        A quantized input is rounded to nearest and saturated on the way in (`affine.quantize`),
+        a quantized output becomes real numbers on the way out.
+
+        Args:
+            x: real numbers (N, ...); a sequence of such arrays for a model with several inputs.
+
+        Returns:
+            float32 (N, ...) (the file's dtype where it is not quantized); a list of arrays for a
+            model with several outputs.
+
+        Raises:
+            DataError: a wrong number of inputs or shape, NaN or infinity, or no numbers at all.
+        """
+        quantized = [self._quantized(a, spec) for a, spec in zip(self._as_list(x), self.inputs, strict=True)]
+        outputs = self._run(quantized)
+        real = [
+            dequantize(q, s.params) if s.params else q for q, s in zip(outputs, self.outputs, strict=True)
+        ]
+        return _single(real)
+
+    def predict_integers(self, q: Arrays) -> Arrays:
+        """Run a batch in the file's own types, in and out: nothing is converted.
+
+        Args:
+            q: (N, ...) of exactly the input's dtype; a sequence for several inputs.
+
+        Raises:
+            DataError: a wrong number of inputs, dtype or shape.
+        """
+        return _single(self._run(self._checked(q)))
+
+    def trace(self, q: Arrays) -> Trace:
+        """Like `predict_integers`, and every intermediate tensor with it."""
+        outputs, tensors = self._run_traced(self._checked(q))
+        return Trace(_single(outputs), tensors)
+
+    @abstractmethod
+    def _run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Run checked inputs, each (N, ...) in the file's dtype."""
+
+    @abstractmethod
+    def _run_traced(self, inputs: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        """The same, with every computed tensor by name."""
+
+    def _as_list(self, x: Arrays) -> list[np.ndarray]:
+        arrays = [x] if len(self.inputs) == 1 and not _is_list_of_one(x) else list(x)
+        if len(arrays) != len(self.inputs):
+            raise DataError(
+                f"{len(arrays)} inputs given, {len(self.inputs)} expected: {_described(self.inputs)}."
+            )
+        arrays = [np.asarray(array) for array in arrays]
+        for array, spec in zip(arrays, self.inputs, strict=True):
+            _check_shape(array, spec)
+        if len({len(array) for array in arrays}) > 1:
+            raise DataError(f"inputs of different lengths: {[len(array) for array in arrays]}.")
+        return arrays
+
+    def _checked(self, q: Arrays) -> list[np.ndarray]:
+        arrays = self._as_list(q)
+        for array, spec in zip(arrays, self.inputs, strict=True):
+            if array.dtype != spec.dtype:
+                raise DataError(
+                    f"input {spec.name}: {array.dtype} given, the file takes {spec.dtype}; "
+                    "convert it, or use predict, which takes real numbers."
+                )
+        return arrays
+
+    def _quantized(self, array: np.ndarray, spec: TensorSpec) -> np.ndarray:
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"input {spec.name}: numbers expected, {array.dtype} given.")
+        if not np.isfinite(array).all():
+            raise DataError(
+                f"input {spec.name}: holds NaN or infinity; remove such samples or mend their source."
+            )
+        if spec.params:
+            return quantize(array, spec.params)
+        converted = array.astype(spec.dtype)
+        if spec.dtype.kind in "iub" and not np.array_equal(converted, array):
+            raise DataError(
+                f"input {spec.name}: takes {spec.dtype}, and the given {array.dtype} do not fit in it."
+            )
+        return converted
+
+
+def _single(arrays: list[np.ndarray]) -> Arrays:
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _is_list_of_one(x: Arrays) -> bool:
+    return isinstance(x, (list, tuple)) and len(x) == 1 and np.ndim(x[0]) > 0
+
+
+def _described(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in specs)
+
+
+def _check_shape(array: np.ndarray, spec: TensorSpec) -> None:
+    expected = ", ".join(["N", *map(str, spec.shape[1:])])
+    if array.ndim == 0 or array.shape[1:] != spec.shape[1:]:
+        advice = ""
+        if array.shape == spec.shape[1:]:
+            advice = "; one sample needs a batch axis: x[np.newaxis]"
+        elif (*array.shape[1:], 1) == spec.shape[1:]:
+            advice = "; add the channel axis: x[..., np.newaxis]"
+        raise DataError(f"input {spec.name}: shape {array.shape} given, ({expected}) expected{advice}.")
