@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv/bin
 # JupyterLab refuses to start as root unless told that it is meant (containers).
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
+FIRST := notebooks/00_start_here.ipynb
 # Progress bars are for people.
 test check: export TQDM_DISABLE = 1
-LAB := $(VENV)/jupyter lab $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) --LabApp.news_url=
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test check check-style install install-test exercises badges outputs constraints clean
@@ -13,7 +14,7 @@ help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
 
 lab: install ## install what is missing and open the course in JupyterLab
-	$(LAB) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	$(VENV)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_FLAGS)
 
 test: check-style ## install what is missing and run every test and every notebook
 	$(VENV)/pytest -n 2 --dist loadfile --doctest-modules tests tinylab

@@ -73,9 +73,8 @@ def check_machine():
     for what, folder in (("environment", ROOT), ("temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(str(folder)).free / 1e9
         if free < NEEDED_GB[what]:
-            stop(
-                f"needs {NEEDED_GB[what]:.0f} GB of free disk in {folder}, and {free:.1f} GB are free; make room."
-            )
+            needed = f"needs {NEEDED_GB[what]:.0f} GB of free disk in {folder}"
+            stop(f"{needed}, where {free:.1f} GB are free: make room.")
 
 
 def venv_python():
@@ -140,6 +139,14 @@ def pip_install(extras):
         stop(explain("".join(lines)) + f" (details: {LOG.relative_to(ROOT)})")
 
 
+def settle_lab():
+    """JupyterLab would ask at its first start whether to fetch news; the course works offline."""
+    settings = VENV / "share" / "jupyter" / "lab" / "settings"
+    settings.mkdir(parents=True, exist_ok=True)
+    news = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+    (settings / "overrides.json").write_text(json.dumps(news))
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -161,6 +168,7 @@ def main():
     started = time.time()
     say("installing TensorFlow, JupyterLab and what they need: about 0.7 GB to download, 3 GB on disk")
     pip_install(extras)
+    settle_lab()
     STAMP.write_text(json.dumps({"from": wanted, "extras": extras}))
     say(f"installed in {time.time() - started:.0f} s")
 

@@ -74,9 +74,9 @@ def exercise_from(solution: NotebookNode, path: Path) -> NotebookNode:
     return with_badge_and_setup(exercise, path)
 
 
-def sources(notebook: NotebookNode) -> list[tuple[str, str, str]]:
-    """What a notebook says, without outputs: kind, identity and text of each cell."""
-    return [(cell.cell_type, cell.id, cell.source) for cell in notebook.cells]
+def sources(notebook: NotebookNode) -> list[tuple]:
+    """What a notebook says, without outputs: kind, identity, tags and text of each cell."""
+    return [(cell.cell_type, cell.id, cell.metadata.get("tags", []), cell.source) for cell in notebook.cells]
 
 
 def read(path: Path) -> NotebookNode:
@@ -106,7 +106,7 @@ def write_badges() -> None:
 
 def execute(path: Path) -> None:
     """Run a notebook from top to bottom and store its outputs, without what differs by machine."""
-    run = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
+    run = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
     run += [
         "--ExecutePreprocessor.record_timing=False",
         "--ExecutePreprocessor.timeout=180",

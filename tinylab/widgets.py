@@ -28,7 +28,11 @@ class Prediction(ipywidgets.VBox):
         """
         self._options, self._answer, self._unit = list(options), answer, unit
         self._buttons = [
-            ipywidgets.Button(description=self._text(option), tooltip=f"I expect {self._text(option)}")
+            ipywidgets.Button(
+                description=self._text(option),
+                tooltip=f"I expect {self._text(option)}",
+                layout=ipywidgets.Layout(width="auto"),
+            )
             for option in options
         ]
         for button, option in zip(self._buttons, options, strict=True):

@@ -17,7 +17,11 @@ TOLERANCE = 1e-5
 def _model(rng: np.random.Generator) -> keras.Model:
     """A small network with random sizes and weights: input (N, 6 to 12), output (N, 3)."""
     inputs, hidden = int(rng.integers(6, 13)), int(rng.integers(4, 20))
-    layers = [keras.layers.Dense(hidden, "relu", input_shape=(inputs,)), keras.layers.Dense(3)]
+    # named, because the names that Keras would count up are part of a converted file
+    layers = [
+        keras.layers.Dense(hidden, "relu", input_shape=(inputs,), name="hidden"),
+        keras.layers.Dense(3, name="output"),
+    ]
     model = keras.Sequential(layers, name=f"dense_{inputs}_{hidden}_3")
     return _filled(model, rng)
 
@@ -108,6 +112,25 @@ largest_difference = Task(
 )
 
 
+def _cases_of_outputs(rng: np.random.Generator) -> list[tuple]:
+    """Probabilities, and outputs that are none: negative ones too."""
+    labels = rng.integers(0, 4, 50)
+    return [(rng.random((50, 4)).astype(np.float32), labels), (-1 - rng.random((50, 4)), labels)]
+
+
+accuracy = Task(
+    "accuracy",
+    _cases_of_outputs,
+    lambda outputs, labels: float(np.mean(outputs.argmax(axis=1) == labels)),
+    within(1e-6),
+    (
+        "The class with the largest output is the answer: one class for each row.",
+        "outputs.argmax(axis=1) gives these classes; compare them with the labels.",
+        "The mean of an array of True and False is the share of True.",
+    ),
+)
+
+
 def _cases_of_evidence(rng: np.random.Generator) -> list[tuple]:
     """A right file, one whose weights were changed, and one that answers NaN."""
     model = _model(rng)
@@ -151,9 +174,9 @@ def _test_images() -> tuple[np.ndarray, np.ndarray]:
 def _deliverable(expected: str, got: bytes) -> str:
     if not isinstance(got, (bytes, bytearray)):
         return f"expected  the file's bytes\ngot       {type(got).__name__}"
-    accuracy, size = measure.accuracy(bytes(got), *_test_images()), len(got)
-    if accuracy < LEAST_ACCURACY or size > MOST_BYTES:
-        return f"expected  {expected}\ngot       accuracy {accuracy:.3f}, {size:,} bytes"
+    reached, size = measure.accuracy(bytes(got), *_test_images()), len(got)
+    if reached < LEAST_ACCURACY or size > MOST_BYTES:
+        return f"expected  {expected}\ngot       accuracy {reached:.3f}, {size:,} bytes"
     return ""
 
 

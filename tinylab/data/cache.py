@@ -81,6 +81,10 @@ class EmbeddedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         with quiet():  # TFDS warns of the folder that it is about to make
             super().__init__(data_dir=root, **kwargs)
 
+    def is_prepared(self) -> bool:
+        """Whether the cache holds the data set intact, and this builder has read its description."""
+        return bool(self.info.splits) and is_intact(Path(self._data_dir))
+
     def download_and_prepare(self, **kwargs) -> None:
         """Prepare the data set unless the cache holds it intact; one process at a time."""
         root, folder = Path(self._data_dir_root), Path(self._data_dir)
@@ -117,6 +121,7 @@ class EmbeddedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._clear_damaged(root)
         if folder.exists():
             return
+        tfds.display_progress_bar(enable=False)  # it takes two seconds
         try:
             with quiet(), contextlib.redirect_stdout(io.StringIO()):
                 super().download_and_prepare(**kwargs)
@@ -126,3 +131,5 @@ class EmbeddedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 f"could not prepare {self.name} in {root} ({error}): make room there, "
                 "or set TFDS_DATA_DIR to another folder."
             ) from error
+        finally:
+            tfds.display_progress_bar(enable=True)

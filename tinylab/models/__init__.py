@@ -10,7 +10,7 @@ from importlib.resources import files
 import numpy as np
 
 from tinylab._tensorflow import keras
-from tinylab.errors import DataError
+from tinylab.errors import DAMAGED_NUMPY_FILE, DataError
 
 WEIGHTS = files("tinylab.models") / "weights"
 
@@ -60,7 +60,7 @@ def trained(name: str) -> keras.Model:
     try:
         with np.load(WEIGHTS / f"{name}.npz") as stored:
             model.set_weights([stored[f"arr_{i}"] for i in range(len(stored.files))])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, *DAMAGED_NUMPY_FILE) as error:
         raise DataError(f"the weights of {name} are damaged ({error}): install tinylab again.") from error
     return model
 

@@ -13,7 +13,7 @@ import numpy as np
 from tinylab import data, models
 from tinylab._tensorflow import keras
 
-EPOCHS = 12
+EPOCHS = 15
 BATCH_SIZE = 32
 SEED = 1
 

@@ -1,0 +1,163 @@
+"""The structure of the notebooks: what every lesson, exercise and solution looks like."""
+
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tinylab import authoring, course
+from tinylab.check import exercise_01
+from tinylab.check.task import Task
+
+ROOT = authoring.ROOT
+READY = [lesson for lesson in course.LESSONS if lesson.ready]
+EXERCISES = {"01_conversion": exercise_01}
+EVERY = authoring.notebooks()
+
+
+def named(paths):
+    return pytest.mark.parametrize("path", paths, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+
+def code_cells(path):
+    return [cell for cell in authoring.read(path).cells if cell.cell_type == "code"]
+
+
+def text_of(path):
+    return "\n\n".join(cell.source for cell in authoring.read(path).cells if cell.cell_type == "markdown")
+
+
+def outputs(path):
+    return [output for cell in code_cells(path) for output in cell.outputs]
+
+
+def test_the_lessons_of_this_release_are_there_and_no_others():
+    assert [path.stem for path in authoring.notebooks("notebooks")] == [lesson.name for lesson in READY]
+
+
+def test_exercises_and_solutions_are_those_that_the_lessons_announce():
+    announced = [lesson.name for lesson in READY if lesson.has_exercise]
+    for folder in ("exercises", "solutions"):
+        assert [path.stem for path in authoring.notebooks(folder)] == announced
+    assert list(EXERCISES) == announced
+
+
+@pytest.mark.parametrize("lesson", READY, ids=lambda lesson: lesson.name)
+def test_a_lesson_opens_with_number_title_minutes_and_what_it_needs(lesson):
+    first = authoring.read(ROOT / "notebooks" / f"{lesson.name}.ipynb").cells[0].source
+    assert first.startswith(f"# {lesson.name[:2]} · {lesson.title}\n")
+    assert f"**{lesson.minutes} minutes" in first
+    assert "you can" in first or "you will know" in first
+    assert "**It needs**" in first
+
+
+@pytest.mark.parametrize("lesson", READY, ids=lambda lesson: lesson.name)
+def test_a_lesson_closes_with_a_recap_and_the_way_on(lesson):
+    path = ROOT / "notebooks" / f"{lesson.name}.ipynb"
+    assert "## Recap" in text_of(path)
+    assert "**Next:**" in authoring.read(path).cells[-1].source
+
+
+@named(EVERY)
+def test_badge_and_setup_cell_are_up_to_date(path):
+    notebook = authoring.read(path)
+    assert authoring.badge(path) in notebook.cells[0].source
+    assert authoring.sources(authoring.with_badge_and_setup(notebook, path)) == authoring.sources(notebook)
+
+
+def test_an_out_of_date_badge_is_noticed():
+    path = EVERY[0]
+    notebook = authoring.read(path)
+    notebook.cells[0].source = notebook.cells[0].source.replace("/blob/main/", "/blob/old/")
+    assert authoring.sources(authoring.with_badge_and_setup(notebook, path)) != authoring.sources(notebook)
+
+
+@named(authoring.notebooks("notebooks"))
+def test_code_cells_are_short(path):
+    lengths = [len(cell.source.strip().splitlines()) for cell in code_cells(path)[1:]]
+    assert max(lengths) <= 15
+    assert statistics.median(lengths) <= 6
+
+
+@named(authoring.notebooks("notebooks"))
+def test_a_lesson_asks_for_predictions_and_compares_some_outputs(path):
+    cells = code_cells(path)
+    assert sum("Prediction(" in cell.source for cell in cells) >= 2
+    assert any("nbval-check-output" in cell.metadata.get("tags", []) for cell in cells)
+
+
+@named(EVERY)
+def test_every_code_cell_was_run_in_order_without_error_or_noise(path):
+    assert [cell.execution_count for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
+    assert outputs(path)
+    assert not [output for output in outputs(path) if output.output_type == "error"]
+    assert not [output.text for output in outputs(path) if output.get("name") == "stderr"]
+
+
+@named(EVERY)
+def test_nothing_of_the_machine_is_stored(path):
+    notebook = authoring.read(path)
+    assert "widgets" not in notebook.metadata
+    assert not [cell for cell in notebook.cells if "execution" in cell.metadata]
+    assert str(Path.home()) + "/" not in path.read_text()
+
+
+@named(EVERY)
+def test_relative_links_resolve(path):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", text_of(path)):
+        assert (path.parent / target).exists(), target
+
+
+@named(authoring.notebooks("solutions"))
+def test_the_exercise_is_the_one_made_from_its_solution(path):
+    exercise = ROOT / "exercises" / path.name
+    made = authoring.exercise_from(authoring.read(path), exercise)
+    assert authoring.sources(made) == authoring.sources(authoring.read(exercise)), "run `make exercises`"
+
+
+def test_a_changed_solution_is_noticed():
+    path = authoring.notebooks("solutions")[0]
+    exercise, solution = ROOT / "exercises" / path.name, authoring.read(path)
+    solution.cells[0].source += " A new sentence."
+    assert authoring.sources(authoring.exercise_from(solution, exercise)) != authoring.sources(
+        authoring.read(exercise)
+    )
+
+
+def check_calls(path):
+    """Name of the task and stored score, of every cell that is a check."""
+    for cell in code_cells(path):
+        found = re.fullmatch(r"check\.(\w+)\(\1\)", cell.source)
+        if found:
+            assert "nbval-check-output" in cell.metadata.get("tags", [])
+            yield found.group(1), cell.outputs[-1].data["text/plain"]
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_every_task_is_checked_once_and_in_its_order(name):
+    tasks = [task.name for task in vars(EXERCISES[name]).values() if isinstance(task, Task)]
+    assert len(tasks) >= 5
+    for folder in ("exercises", "solutions"):
+        assert [task for task, _ in check_calls(ROOT / folder / f"{name}.ipynb")] == tasks
+
+
+# nbval runs these cells again and compares, so the stored scores are those of today's code.
+@pytest.mark.parametrize("name", EXERCISES)
+def test_an_untouched_exercise_passes_no_task_and_a_solution_all(name):
+    assert {score for _, score in check_calls(ROOT / "exercises" / f"{name}.ipynb")} == {"0"}
+    assert {score for _, score in check_calls(ROOT / "solutions" / f"{name}.ipynb")} == {"1"}
+
+
+@named(authoring.notebooks("exercises"))
+def test_no_answer_is_left_in_an_exercise(path):
+    assert "SOLUTION" not in path.read_text()
+    assert sum(authoring.STUB in cell.source for cell in code_cells(path)) == len(list(check_calls(path)))
+
+
+def test_readme_and_road_map_agree():
+    readme = (ROOT / "README.md").read_text()
+    for lesson in course.LESSONS:
+        assert f"| {lesson.name[:2]} | " in readme
+        assert f"{lesson.title}" in readme
+    assert readme.count("| yes |") == len(READY)
