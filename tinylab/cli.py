@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tinylab import __version__
-from tinylab.errors import DataError, TinylabError
+from tinylab.errors import DAMAGED_NUMPY_FILE, DataError, TinylabError
 
 # The modules that need LiteRT or TensorFlow are imported by the commands that use them, so that
 # `tinylab --help` answers at once.
@@ -216,7 +216,7 @@ def _load(path: str) -> np.ndarray | dict[str, np.ndarray]:
     try:
         loaded = np.load(path, allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError) as error:
+    except DAMAGED_NUMPY_FILE as error:
         raise DataError(f"{path}: no NumPy file of plain numbers ({error}).") from error
 
 

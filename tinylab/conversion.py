@@ -37,6 +37,14 @@ MISSING_WEIGHTS = (
     "model itself to convert."
 )
 
+NAMES_LOST = (
+    "the converter has lost the names of inputs and outputs, and tells several apart by nothing else: "
+    "name the first and last layers in letters a to z, digits and underscores, starting with a letter."
+)
+
+# Inputs, or outputs, by name: of several, the converter puts either into an order of its own.
+Arrays = dict[str, np.ndarray]
+
 
 class Recipe(enum.Enum):
     """How a model is converted."""
@@ -99,7 +107,7 @@ class _Source:
     def __init__(
         self,
         make_converter: Callable[[], Any],
-        answer: Callable[[list[np.ndarray]], list[np.ndarray]],
+        answer: Callable[[Arrays], Arrays],
         inputs: list[tuple[str, tuple[int | None, ...], np.dtype]],
         scales_its_input: bool,
     ):
@@ -107,6 +115,11 @@ class _Source:
         self.answer = answer
         self.inputs = inputs
         self.scales_its_input = scales_its_input
+        for name, shape, _ in inputs:
+            if None in shape[1:]:
+                raise ConversionError(
+                    f"input {name} has free dimensions {shape}: only the batch may be free."
+                )
 
 
 def _source(model: Any) -> _Source:
@@ -127,15 +140,21 @@ def _keras_model(model: Any) -> _Source:
         tensors = []
     if not tensors:
         raise ConversionError(
-            f"model {model.name!r} has no input shape yet: give its first layer an input_shape, "
-            "or call it on a batch of data once."
+            f"model {model.name!r} has no input shape: give its first layer an input_shape, or call it on a "
+            "batch of data once; a subclass of Model, save with model.export(directory) and convert that."
         )
     inputs = [(t.name, tuple(t.shape), np.dtype(getattr(t.dtype, "name", t.dtype))) for t in tensors]
     rescaling = {"Rescaling", "Normalization"}
 
-    def answer(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    def answer(inputs: Arrays) -> Arrays:
+        arrays = list(inputs.values())
         outputs = model(arrays[0] if len(arrays) == 1 else arrays, training=False)
-        return [np.asarray(o) for o in tf.nest.flatten(outputs)]
+        flat = [np.asarray(output) for output in tf.nest.flatten(outputs)]
+        # the names that a file's signature has: Keras 2 names outputs by layer, Keras 3 numbers them
+        if isinstance(model, keras.Model):
+            return dict(zip(model.output_names, flat, strict=True))
+        names = sorted(outputs) if isinstance(outputs, dict) else [f"output_{i}" for i in range(len(flat))]
+        return dict(zip(names, flat, strict=True))
 
     return _Source(
         lambda: tf.lite.TFLiteConverter.from_keras_model(model),
@@ -159,23 +178,22 @@ def _saved_model(directory: Path) -> _Source:
             "save the model with model.export(directory)."
         )
     signature = loaded.signatures["serving_default"]
-    # TensorFlow sorts a signature's inputs and outputs by name, and so does the converter.
     specs = sorted(signature.structured_input_signature[1].items())
     inputs = [(name, tuple(spec.shape), np.dtype(spec.dtype.as_numpy_dtype)) for name, spec in specs]
 
-    def answer(arrays: list[np.ndarray]) -> list[np.ndarray]:
-        outputs = signature(**{name: tf.constant(a) for (name, _), a in zip(specs, arrays, strict=True)})
-        return [outputs[name].numpy() for name in sorted(outputs)]
+    def answer(inputs: Arrays) -> Arrays:
+        outputs = signature(**{name: tf.constant(array) for name, array in inputs.items()})
+        return {name: output.numpy() for name, output in outputs.items()}
 
     return _Source(
-        lambda: tf.lite.TFLiteConverter.from_saved_model(str(directory)),
+        lambda: tf.lite.TFLiteConverter.from_saved_model(str(directory), signature_keys=["serving_default"]),
         answer,
         inputs,
         scales_its_input=False,
     )
 
 
-def _run_converter(source: _Source, recipe: Recipe, samples: list[list[np.ndarray]] | None) -> bytes:
+def _run_converter(source: _Source, recipe: Recipe, samples: list[Arrays] | None) -> bytes:
     with quiet() as held_back, contextlib.redirect_stdout(io.StringIO()):
         try:
             converter = source.make_converter()
@@ -184,10 +202,12 @@ def _run_converter(source: _Source, recipe: Recipe, samples: list[list[np.ndarra
         except Exception as error:  # the converter raises whatever it meets: every kind has a cause
             if "READ_VARIABLE" in str(error):
                 raise ConversionError(MISSING_WEIGHTS) from error
+            if "SignatureDef" in str(error):
+                raise ConversionError(NAMES_LOST) from error
             raise ConversionError(_explain(error, held_back())) from error
 
 
-def _configure(converter: Any, recipe: Recipe, samples: list[list[np.ndarray]] | None) -> None:
+def _configure(converter: Any, recipe: Recipe, samples: list[Arrays] | None) -> None:
     """Set the converter's options: the whole difference between the recipes."""
     ops = tf.lite.OpsSet
     if recipe is Recipe.FLOAT32:
@@ -196,7 +216,9 @@ def _configure(converter: Any, recipe: Recipe, samples: list[list[np.ndarray]] |
     if recipe is Recipe.FLOAT16:
         converter.target_spec.supported_types = [tf.float16]
     if recipe.needs_representative_data:
-        converter.representative_dataset = lambda: iter(samples)
+        # one input needs no name, and files made of oddly named layers have none
+        one = len(samples[0]) == 1
+        converter.representative_dataset = lambda: (list(s.values()) if one else s for s in samples)
         only = ops.TFLITE_BUILTINS_INT8
         if recipe is Recipe.INT16X8:
             only = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
@@ -206,7 +228,7 @@ def _configure(converter: Any, recipe: Recipe, samples: list[list[np.ndarray]] |
 
 
 def _explain(error: Exception, chatter: str) -> str:
-    unsupported = sorted(set(re.findall(r"\btf\.[A-Z]\w+", f"{error}\n{chatter}")))
+    unsupported = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", f"{error}\n{chatter}")))
     if unsupported:
         return (
             f"LiteRT has no operator for {', '.join(unsupported)}: "
@@ -219,10 +241,12 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _samples(data: Any, source: _Source) -> list[list[np.ndarray]]:
-    """Representative data as a list of samples, each a list of arrays (1, ...), one an input."""
+def _samples(data: Any, source: _Source) -> list[Arrays]:
+    """Representative data as a list of samples, each with an array (1, ...) for every input."""
     if callable(data):
         data = data()
+    if not isinstance(data, Iterable):
+        raise DataError(f"representative data: an array, a Dataset or a function expected, not {data!r}.")
     if isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise DataError("representative data: this Dataset never ends; take some of it: dataset.take(100).")
     if isinstance(data, (np.ndarray, tf.Tensor)) or hasattr(data, "__array__"):
@@ -235,20 +259,23 @@ def _samples(data: Any, source: _Source) -> list[list[np.ndarray]]:
             "representative data: empty; about 100 inputs, prepared as for training, are expected."
         )
     largest = max(
-        float(np.abs(array).max()) for sample in samples for array in sample if array.dtype.kind == "f"
+        (float(np.abs(a).max()) for sample in samples for a in sample.values() if a.dtype.kind == "f"),
+        default=0.0,
     )
     if largest > LARGEST_USUAL_INPUT and not source.scales_its_input:
         warnings.warn(
             f"representative data: values up to {largest:g}. Were the training data not scaled, to 0..1 say? "
             "Prepare these exactly as those, or the ranges will be wrong.",
             RepresentativeDataWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return samples
 
 
 def _without_labels(item: Any, source: _Source) -> list[np.ndarray]:
     """One item of a data set as a list of arrays, one an input; what follows those are labels."""
+    if isinstance(item, tuple) and item and isinstance(item[0], (dict, tuple)):
+        item = item[0]
     if isinstance(item, dict):
         item = [item[name] for name, _, _ in source.inputs if name in item]
     elif not isinstance(item, (list, tuple)):
@@ -256,63 +283,80 @@ def _without_labels(item: Any, source: _Source) -> list[np.ndarray]:
     return [np.asarray(array) for array in item[: len(source.inputs)]]
 
 
-def _split(batch: list[np.ndarray], source: _Source) -> Iterator[list[np.ndarray]]:
+def _split(batch: list[np.ndarray], source: _Source) -> Iterator[Arrays]:
     if len(batch) != len(source.inputs):
         names = ", ".join(name for name, _, _ in source.inputs)
         raise DataError(
             f"representative data: {len(batch)} arrays given, {len(source.inputs)} expected ({names})."
         )
-    checked = [_checked(array, *spec) for array, spec in zip(batch, source.inputs, strict=True)]
-    for i in range(len(checked[0])):
-        yield [array[i : i + 1] for array in checked]
+    checked = {spec[0]: _checked(array, *spec) for array, spec in zip(batch, source.inputs, strict=True)}
+    lengths = [len(array) for array in checked.values()]
+    if len(set(lengths)) > 1:
+        raise DataError(f"representative data: inputs of different lengths: {lengths}.")
+    for i in range(lengths[0]):
+        yield {name: array[i : i + 1] for name, array in checked.items()}
 
 
 def _checked(array: np.ndarray, name: str, shape: tuple[int | None, ...], dtype: np.dtype) -> np.ndarray:
+    given = array.shape
     if array.ndim == len(shape) - 1:
         array = array[np.newaxis]  # one sample, not a batch
-    expected = ", ".join(["N", *("any" if size is None else str(size) for size in shape[1:])])
-    fits = array.ndim == len(shape) and all(
-        b is None or a == b for a, b in zip(array.shape[1:], shape[1:], strict=True)
-    )
-    if not fits:
-        raise DataError(f"representative data for {name}: shape {array.shape} given, ({expected}) expected.")
-    if dtype.kind == "f" and array.dtype.kind != "f":
+    expected = ", ".join(["N", *map(str, shape[1:])])
+    if array.ndim == 0 or array.shape[1:] != shape[1:]:
+        advice = "; add the channel axis: x[..., np.newaxis]" if (*given[1:], 1) == shape[1:] else ""
         raise DataError(
-            f"representative data for {name}: {array.dtype} given, {dtype} expected; prepare them as for "
-            "training, for instance images.astype('float32') / 255."
+            f"representative data for {name}: shape {given} given, ({expected}) expected{advice}."
+        )
+    if array.dtype.kind not in ("f" if dtype.kind == "f" else "iub"):
+        advice = "; prepare them as for training, for instance images.astype('float32') / 255"
+        raise DataError(
+            f"representative data for {name}: {array.dtype} given, {dtype} expected"
+            f"{advice if dtype.kind == 'f' else ''}."
         )
     if not np.isfinite(array).all():
         raise DataError(f"representative data for {name}: hold NaN or infinity; remove such samples.")
     return array.astype(dtype)
 
 
-def _check(content: bytes, source: _Source, recipe: Recipe, samples: list[list[np.ndarray]] | None) -> None:
+def _check(content: bytes, source: _Source, recipe: Recipe, samples: list[Arrays] | None) -> None:
     """Run the file beside its model on a few inputs; raise or warn where they part."""
     if any(operator.name == "READ_VARIABLE" for operator in tflite_file.parse(content).operators):
         raise ConversionError(MISSING_WEIGHTS)
-    runner = runners.load(content)
     inputs = _check_inputs(source, samples)
     expected = source.answer(inputs)
-    answers = runner.predict(inputs)
-    answers = answers if isinstance(answers, list) else [answers]
-    if [a.shape for a in answers] != [e.shape for e in expected]:
+    answers = _answers_of_file(content, inputs, list(expected))
+    shapes, expected_shapes = [a.shape for a in answers.values()], [e.shape for e in expected.values()]
+    if shapes != expected_shapes:
         raise ConversionError(
-            f"the converted file answers in shapes {[a.shape for a in answers]}, "
-            f"the model in {[e.shape for e in expected]}."
+            f"the converted file answers in shapes {shapes}, the model in {expected_shapes}."
         )
-    for answer, reference in zip(answers, expected, strict=True):
-        _compare(answer, reference.astype(np.float64), recipe)
+    for name, reference in expected.items():
+        _compare(answers[name], reference.astype(np.float64), recipe)
 
 
-def _check_inputs(source: _Source, samples: list[list[np.ndarray]] | None) -> list[np.ndarray]:
+def _answers_of_file(content: bytes, inputs: Arrays, outputs: list[str]) -> Arrays:
+    """The file's answers by the model's names, which the file's signature keeps."""
+    runner = runners.load(content)
+    if len(inputs) == len(runner.outputs) == len(outputs) == 1:
+        return {outputs[0]: runner.predict(*inputs.values())}
+    try:
+        signature = runners.interpreter(content).get_signature_runner()
+        names = {details["index"]: name for name, details in signature.get_input_details().items()}
+        answers = runner.predict([inputs[names[i]] for i in runner.file.inputs])
+        answers = answers if isinstance(answers, list) else [answers]
+        by_index = dict(zip(runner.file.outputs, answers, strict=True))
+        return {name: by_index[signature.get_output_details()[name]["index"]] for name in outputs}
+    except (KeyError, ValueError) as error:
+        raise ConversionError(NAMES_LOST) from error
+
+
+def _check_inputs(source: _Source, samples: list[Arrays] | None) -> Arrays:
     if samples is not None:
-        return [np.concatenate(arrays) for arrays in zip(*samples[:CHECK_SAMPLES], strict=True)]
+        return {name: np.concatenate([s[name] for s in samples[:CHECK_SAMPLES]]) for name in samples[0]}
     rng = np.random.default_rng(0)
-    inputs = []
+    inputs = {}
     for name, shape, dtype in source.inputs:
-        if None in shape[1:]:
-            raise ConversionError(f"input {name} has free dimensions {shape}: only the batch may be free.")
-        inputs.append(rng.random((CHECK_SAMPLES, *shape[1:])).astype(dtype))
+        inputs[name] = rng.random((CHECK_SAMPLES, *shape[1:])).astype(dtype)
     return inputs
 
 
@@ -332,7 +376,9 @@ def _compare(answer: np.ndarray, reference: np.ndarray, recipe: Recipe) -> None:
             )
         return
     power, error = float((reference**2).sum()), float(((answer - reference) ** 2).sum())
-    agreement = 10 * math.log10(power / error) if error and power else math.inf
+    if not error:
+        return
+    agreement = 10 * math.log10(power / error) if power else -math.inf
     if agreement < WARN_BELOW_DB:
         warnings.warn(
             f"the {recipe.value} file resembles its model very little (signal to error {agreement:.1f} dB). "

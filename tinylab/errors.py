@@ -1,5 +1,11 @@
 """The errors that tinylab raises on purpose: each says what was given, what was expected, what to do."""
 
+import zipfile
+import zlib
+
+# What np.load raises on an .npy or .npz file that is none, is cut short or corrupted.
+DAMAGED_NUMPY_FILE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
 
 class TinylabError(Exception):
     """Anything that a user can put right; the command line prints it as one line."""

@@ -70,6 +70,8 @@ def latency(models: Mapping[str, Model], sample: np.ndarray, kernels: str = "def
         sample: one sample with its batch axis, (1, ...), real numbers.
         kernels: "default", "optimized" or "reference"; one thread always.
     """
+    if len(sample) != 1:
+        raise DataError(f"latency is that of one sample, shape (1, ...): shape {np.shape(sample)} given.")
     ready = {name: runners.load(model, kernels=kernels) for name, model in models.items()}
     inputs = {name: _own_types(runner, sample) for name, runner in ready.items()}
     repeats = {name: _repeats(runner, inputs[name]) for name, runner in ready.items()}

@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 
 from tinylab.data.fashion_mnist import TinylabFashionMnist
-from tinylab.errors import DataError
+from tinylab.errors import DAMAGED_NUMPY_FILE, DataError
 
 __all__ = ["TinylabFashionMnist", "arrays"]
 
@@ -38,7 +38,7 @@ def arrays(dataset: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(files("tinylab.data") / dataset / f"{dataset}.npz") as stored:
             images, labels = stored[f"{split}_images"], stored[f"{split}_labels"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, *DAMAGED_NUMPY_FILE) as error:
         raise DataError(
             f"the embedded file {dataset}.npz is damaged ({error}): install tinylab again."
         ) from error

@@ -70,8 +70,6 @@ class LiteRTRunner(Runner):
         super().__init__(tflite_file.parse(model))
         self.kernels = kernels
         self._interpreter = interpreter(model, kernels)
-        self._input_indices = [d["index"] for d in self._interpreter.get_input_details()]
-        self._output_indices = [d["index"] for d in self._interpreter.get_output_details()]
         self._free_batch = all(self.file.tensors[i].free_batch for i in self.file.inputs)
 
     def seconds(self, q: np.ndarray, invocations: int) -> float:
@@ -89,6 +87,7 @@ class LiteRTRunner(Runner):
                 return self._run_chunks(inputs, CHUNK)
             except _FixedInside:
                 self._free_batch = False
+                self._interpreter = interpreter(self._content, self.kernels)  # in the file's own batch again
         return self._run_chunks(inputs, self.inputs[0].shape[0])
 
     def _run_chunks(self, inputs: list[np.ndarray], chunk: int) -> list[np.ndarray]:
@@ -105,19 +104,19 @@ class LiteRTRunner(Runner):
         if not self._free_batch and count < chunk:  # fill up what the file wants to have full
             part = [np.concatenate([array, np.repeat(array[-1:], chunk - count, axis=0)]) for array in part]
         self._invoke(self._interpreter, part)
-        outputs = [self._interpreter.get_tensor(i) for i in self._output_indices]
+        outputs = [self._interpreter.get_tensor(i) for i in self.file.outputs]
         if self._free_batch and any(output.shape[:1] != (count,) for output in outputs):
             raise _FixedInside
         return [output[:count] for output in outputs]
 
     def _invoke(self, target: Interpreter, part: list[np.ndarray]) -> None:
         try:
-            if self._free_batch and len(target.tensor(self._input_indices[0])()) != len(part[0]):
-                for index, array in zip(self._input_indices, part, strict=True):
+            if self._free_batch and len(target.tensor(self.file.inputs[0])()) != len(part[0]):
+                for index, array in zip(self.file.inputs, part, strict=True):
                     target.resize_tensor_input(index, array.shape)
                 with quiet():
                     target.allocate_tensors()
-            for index, array in zip(self._input_indices, part, strict=True):
+            for index, array in zip(self.file.inputs, part, strict=True):
                 target.set_tensor(index, array)
             target.invoke()
         except RuntimeError as error:
@@ -131,6 +130,7 @@ class LiteRTRunner(Runner):
                 "trace needs kernels='reference' or 'optimized': XNNPACK, in the default ones, merges "
                 "operators and keeps no intermediate tensors."
             )
+        self._run(inputs)  # finds out whether the batch is as free as the file says
         keeping = interpreter(self._content, self.kernels, preserve_all_tensors=True)
         batch = max(len(inputs[0]), 1) if self._free_batch else self.inputs[0].shape[0]
         if len(inputs[0]) % batch or not len(inputs[0]):

@@ -1,0 +1,75 @@
+"""What several test files use. TensorFlow is imported by the fixtures that need it, not by this file."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+
+def slow(*values):
+    """Values of a parameter for `make test` only."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+@pytest.fixture(scope="session")
+def cnn():
+    from tinylab import models
+
+    return models.trained("small_cnn")
+
+
+@pytest.fixture(scope="session")
+def fashion():
+    """The 2,000 test images as the network takes them, and their labels."""
+    from tinylab import data
+
+    images, labels = data.arrays("fashion_mnist", "test")
+    return images.astype(np.float32) / 255, labels
+
+
+@pytest.fixture(scope="session")
+def cnn_files(cnn, fashion):
+    """The trained network, converted by every recipe: bytes by the recipe's name."""
+    from tinylab.conversion import Recipe, convert
+
+    return {recipe.value: convert(cnn, recipe, fashion[0][:100]) for recipe in Recipe}
+
+
+@pytest.fixture(scope="session")
+def dense_files():
+    """A small network with 3 inputs and 2 outputs, converted by every recipe: bytes by the recipe's name."""
+    from tinylab._tensorflow import keras
+    from tinylab.conversion import Recipe, convert
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(4, "relu", input_shape=(3,)), keras.layers.Dense(2)]
+    x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    return {recipe.value: convert(keras.Sequential(layers), recipe, x) for recipe in Recipe}
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Run a piece of Python in a process of its own, with a home and a temporary folder of its own."""
+
+    def run(code: str, prefix=(), wait=True, **environment):
+        home, temporary = tmp_path / "home", tmp_path / "temporary"
+        home.mkdir(exist_ok=True)
+        temporary.mkdir(exist_ok=True)
+        kept = {k: v for k, v in os.environ.items() if k not in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")}
+        own = {"HOME": str(home), "TMPDIR": str(temporary), **{k: str(v) for k, v in environment.items()}}
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", code],
+            env=kept | own,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if not wait:
+            return process
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        return out
+
+    return run

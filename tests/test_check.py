@@ -1,0 +1,396 @@
+"""Checks: four outcomes kept apart, what a learner is shown, and the six tasks of exercise 01."""
+
+import html.parser
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+from tinylab import conversion, runners
+from tinylab._tensorflow import keras, tf
+from tinylab.check import exercise_01 as check
+from tinylab.check.task import Outcome, Task, exactly, within
+from tinylab.errors import DataError
+
+from .conftest import slow
+
+SEEDS = (1, *slow(2, 3))
+HINTS = ("Look at the sign.", "Is a < b, or b & c?", "return 2 * x")
+
+
+def arrays(rng):
+    return [(rng.normal(size=(2, 3)),) for _ in range(3)]
+
+
+double = Task("double", arrays, lambda x: 2 * x, within(1e-9), HINTS)
+
+
+def raises(error):
+    def function(*_):
+        raise error
+
+    return function
+
+
+def checked(task, function, seed=1):
+    return task.judge(task.collect(function, seed), seed)
+
+
+def not_written(x):
+    raise NotImplementedError  # your code here
+
+
+@pytest.mark.parametrize(
+    ("function", "outcome"),
+    [
+        pytest.param(not_written, Outcome.NOT_ATTEMPTED, id="not written"),
+        pytest.param(raises(ZeroDivisionError("no")), Outcome.ERROR, id="an error"),
+        pytest.param(raises(SystemExit(3)), Outcome.ERROR, id="SystemExit"),
+        pytest.param(lambda: 3, Outcome.ERROR, id="too few parameters"),
+        pytest.param("double", Outcome.ERROR, id="not callable"),
+        pytest.param(lambda x: 3 * x, Outcome.WRONG, id="a wrong answer"),
+        pytest.param(lambda x: None, Outcome.WRONG, id="None"),
+        pytest.param(lambda x: "2x", Outcome.WRONG, id="a string"),
+        pytest.param(lambda x: [2 * x, 1], Outcome.WRONG, id="a ragged list"),
+        pytest.param(lambda x: 2 * x[:1], Outcome.WRONG, id="another shape"),
+        pytest.param(lambda x: x * np.nan, Outcome.WRONG, id="NaN"),
+        pytest.param(lambda x: 2 * x, Outcome.RIGHT, id="right"),
+        pytest.param(lambda x: (2 * x).tolist(), Outcome.RIGHT, id="right, as lists"),
+    ],
+)
+def test_outcomes_are_kept_apart(function, outcome):
+    result = double(function)
+    assert result.outcome is outcome
+    assert repr(result) == str(result.score) == ("1" if outcome is Outcome.RIGHT else "0")
+
+
+def test_an_error_is_quoted():
+    assert double(raises(ValueError("wrong axis"))).message == "ValueError: wrong axis"
+
+
+def test_a_missing_return_is_named():
+    assert "is there a return" in double(lambda x: None).message
+
+
+def test_a_wrong_answer_before_an_error_is_the_one_that_is_shown():
+    calls = []
+
+    def wrong_then_error(x):
+        calls.append(x)
+        return 1 / 0 if len(calls) == 2 else x
+
+    assert double(wrong_then_error).outcome is Outcome.WRONG
+
+
+def test_too_few_answers_are_not_right():
+    answers = double.collect(lambda x: 2 * x, 1)
+    answers.values.pop()
+    assert double.judge(answers, 1).outcome is Outcome.WRONG
+
+
+def test_a_learner_who_stops_the_kernel_stops_it():
+    with pytest.raises(KeyboardInterrupt):
+        double(raises(KeyboardInterrupt()))
+
+
+# Cases
+
+
+def test_the_same_seed_gives_the_same_cases_and_another_seed_others():
+    seen = {}
+    for seed in (1, 2, 3):
+        for turn in ("first", "again"):
+            given = []
+            double.collect(given.append, seed)
+            seen[seed, turn] = np.array(given).tobytes()
+    assert all(seen[seed, "first"] == seen[seed, "again"] for seed in (1, 2, 3))
+    assert len(set(seen.values())) == 3
+
+
+@pytest.mark.parametrize("name", ["to_tflite", "run_one", "largest_difference", "accuracy"])
+def test_the_tasks_have_the_same_cases_for_the_same_seed(name):
+    def as_bytes(value):
+        weights = value.get_weights() if isinstance(value, keras.Model) else [value]
+        return b"".join(w if isinstance(w, bytes) else np.asarray(w).tobytes() for w in weights)
+
+    def cases(seed):
+        given = getattr(check, name).cases(np.random.default_rng(seed))
+        return [as_bytes(argument) for arguments in given for argument in arguments]
+
+    first, again, other = cases(1), cases(1), cases(2)
+    assert first == again
+    assert first != other
+
+
+def test_answers_to_one_seed_are_wrong_for_another():
+    answers = double.collect(lambda x: 2 * x, 1)
+    assert double.judge(answers, 1).score == 1
+    assert double.judge(answers, 2).score == 0
+
+
+def test_changing_the_arguments_does_not_help():
+    def zero_everything(x):
+        x[:] = 0
+        return x
+
+    assert double(zero_everything).outcome is Outcome.WRONG
+
+
+def test_changing_the_arguments_does_not_hurt():
+    def double_in_place(x):
+        x *= 2
+        return x.copy()
+
+    assert double(double_in_place).outcome is Outcome.RIGHT
+
+
+# What is shown
+
+
+class Details(html.parser.HTMLParser):
+    """How deep the details of a page are nested, and the text in each."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.depth, self.text = 0, {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, _):
+        self.depth += tag == "details"
+
+    def handle_endtag(self, tag):
+        self.depth -= tag == "details"
+
+    def handle_data(self, text):
+        self.text[self.depth] = self.text.get(self.depth, "") + text
+
+
+def test_a_hint_is_shown_only_inside_the_one_before_it():
+    details = Details(double(lambda x: x)._repr_html_())
+    assert details.depth == 0
+    assert [hint in details.text[depth] for depth, hint in enumerate(HINTS, 1)] == [True] * 3
+    assert not any(hint in details.text[0] for hint in HINTS)
+
+
+def test_what_is_right_shows_no_hints():
+    assert "<details>" not in double(lambda x: 2 * x)._repr_html_()
+
+
+def test_text_is_escaped():
+    page = double(raises(ValueError("<script>")))._repr_html_()
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+    assert "a &lt; b, or b &amp; c" in page
+
+
+def test_a_wrong_answer_shows_what_was_given_expected_and_got():
+    task = Task("add_one", lambda rng: [(41,)], lambda x: x + 1, exactly, ())
+    assert str(task(lambda x: x)) == "add_one: not right yet\ngiven     41\nexpected  42\ngot       41"
+
+
+def test_long_values_are_shown_in_a_few_words():
+    assert len(max(double(lambda x: "x" * 10_000).message.splitlines(), key=len)) < 150
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "right"),
+    [(True, True, True), (True, 1, False), (1, True, False), (True, np.True_, True), (2, np.int64(2), True)],
+)
+def test_exactly_tells_true_from_one(expected, got, right):
+    assert (exactly(expected, got) == "") is right
+
+
+def test_a_refusal_by_our_own_tools_says_why_the_answer_is_wrong():
+    def compare(expected, got):
+        raise DataError("no such class")
+
+    result = Task("name", lambda rng: [()], lambda: 1, compare, ())(lambda: 2)
+    assert (result.outcome, "no such class" in result.message) == (Outcome.WRONG, True)
+
+
+# Exercise 01
+
+
+def to_tflite(model):
+    return tf.lite.TFLiteConverter.from_keras_model(model).convert()
+
+
+def run_one(tflite_model, sample):
+    interpreter = runners.interpreter(tflite_model)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def largest_difference(a, b):
+    return np.abs(a - b).max()
+
+
+def accuracy(outputs, labels):
+    return np.mean(outputs.argmax(axis=1) == labels)
+
+
+def answers(model, tflite_model, x):
+    return model(x).numpy(), runners.load(tflite_model).predict(x)
+
+
+def is_faithful(model, tflite_model, x, tolerance):
+    return bool(largest_difference(*answers(model, tflite_model, x)) <= tolerance)
+
+
+@pytest.fixture(scope="module")
+def small_file():
+    """A small network, trained for a moment: some 8,000 parameters."""
+    from tinylab import data
+
+    images, labels = data.arrays("fashion_mnist", "train")
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Flatten(input_shape=(28, 28, 1)), keras.layers.Dense(10, "softmax")]
+    model = keras.Sequential(layers)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(images.astype(np.float32) / 255, labels, epochs=2, verbose=0)
+    return conversion.convert(model, conversion.Recipe.FLOAT32)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "function", [to_tflite, run_one, largest_difference, accuracy, is_faithful], ids=lambda f: f.__name__
+)
+def test_a_correct_solution_is_right(function, seed):
+    result = checked(getattr(check, function.__name__), function, seed)
+    assert result.score == 1, result
+
+
+def test_a_small_and_good_file_is_right(small_file):
+    assert checked(check.my_file, lambda: small_file).score == 1
+
+
+def of_another_model(model):
+    return to_tflite(keras.models.clone_model(model))
+
+
+def a_string(model):
+    return str(to_tflite(model))
+
+
+def the_converter(model):
+    return tf.lite.TFLiteConverter.from_keras_model(model)
+
+
+def quantized(model):
+    converter = the_converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
+
+
+def of_other_samples(tflite_model, sample):
+    return run_one(tflite_model, sample * 0)
+
+
+def without_the_batch(tflite_model, sample):
+    return run_one(tflite_model, sample)[0]
+
+
+def with_the_sign(a, b):
+    return (a - b).max()
+
+
+def of_the_mean(a, b):
+    return np.abs(a - b).mean()
+
+
+def smallest(a, b):
+    return np.abs(a - b).min()
+
+
+def counted(outputs, labels):
+    return np.sum(outputs.argmax(axis=1) == labels)
+
+
+def above_one_half(outputs, labels):
+    return np.mean((outputs > 0.5).argmax(axis=1) == labels)
+
+
+def of_absolute_values(outputs, labels):
+    return np.mean(np.abs(outputs).argmax(axis=1) == labels)
+
+
+def fooled_by_nan(model, tflite_model, x, tolerance):
+    return not bool(largest_difference(*answers(model, tflite_model, x)) > tolerance)
+
+
+def of_the_first_sample(model, tflite_model, x, tolerance):
+    return is_faithful(model, tflite_model, x[:1] * 0, 1e9)
+
+
+def always(model, tflite_model, x, tolerance):
+    return True
+
+
+def never(model, tflite_model, x, tolerance):
+    return False
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        *[("to_tflite", f) for f in (of_another_model, a_string, the_converter, quantized)],
+        *[("run_one", f) for f in (of_other_samples, without_the_batch)],
+        *[("largest_difference", f) for f in (with_the_sign, of_the_mean, smallest)],
+        *[("accuracy", f) for f in (counted, above_one_half, of_absolute_values)],
+        ("is_faithful", fooled_by_nan),
+        *(
+            pytest.param("is_faithful", f, marks=pytest.mark.slow)
+            for f in (of_the_first_sample, always, never)
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_typical_mistake_is_wrong(name, function):
+    assert getattr(check, name)(function).outcome is Outcome.WRONG
+
+
+def test_running_keras_where_there_is_only_a_file_is_an_error():
+    assert check.run_one(lambda tflite_model, sample: tflite_model(sample)).outcome is Outcome.ERROR
+
+
+def test_a_file_that_is_too_large_or_knows_nothing_is_wrong(cnn_files):
+    untrained = keras.Sequential(
+        [keras.layers.Flatten(input_shape=(28, 28, 1)), keras.layers.Dense(10, "softmax")]
+    )
+    for content in (cnn_files["float32"], to_tflite(untrained)):
+        result = check.my_file(lambda content=content: content)
+        assert (result.outcome, "accuracy" in result.message) == (Outcome.WRONG, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", None, "model.tflite"])
+def test_what_is_no_file_is_wrong_and_not_an_error(content):
+    assert check.my_file(lambda: content).outcome is Outcome.WRONG
+
+
+def test_a_file_cut_short_is_wrong():
+    assert check.to_tflite(lambda model: to_tflite(model)[:-100]).outcome is Outcome.WRONG
+
+
+def test_a_file_of_a_network_of_another_shape_is_wrong():
+    other = to_tflite(keras.Sequential([keras.layers.Dense(3, input_shape=(2,))]))
+    assert check.to_tflite(lambda model: other).outcome is Outcome.WRONG
+
+
+def test_a_check_writes_nothing_to_stderr(capfd):
+    def chatty(x):
+        os.write(2, b"INFO: a delegate was created\n")
+        warnings.warn("an old argument", stacklevel=1)
+        return 2 * x
+
+    def chatty_comparison(expected, got):
+        return chatty(0) or ""
+
+    capfd.readouterr()
+    double(chatty)
+    Task("double", arrays, chatty, chatty_comparison, ())(chatty)
+    check.to_tflite(to_tflite)
+    check.run_one(run_one)
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,289 @@
+"""The command line: what each command prints and writes, and errors in one line."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from tinylab import cli, measure, runners, tflite_file
+
+RECIPES = ("float32", "int8")
+
+
+@pytest.fixture
+def tinylab(monkeypatch, capsys):
+    """Run a command in this process: exit code, standard output, standard error."""
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def fails(tinylab):
+    """Run a command that has to fail: one line on stderr, which is returned."""
+
+    def run(*arguments):
+        code, out, err = tinylab(*arguments)
+        assert (code, out) == (1, "")
+        assert err.startswith("tinylab: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        return err
+
+    return run
+
+
+@pytest.fixture
+def work(dense_files, tmp_path, monkeypatch):
+    """A folder with two models, inputs and labels, and in it."""
+    for recipe in RECIPES:
+        (tmp_path / f"{recipe}.tflite").write_bytes(dense_files[recipe])
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "data.npz", x=x, labels=np.arange(50) % 2)
+    np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (tmp_path / "text.txt").write_text("no numbers\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory):
+    from tinylab._tensorflow import keras, tf
+    from tinylab.quiet import quiet
+
+    directory = tmp_path_factory.mktemp("saved") / "model"
+    with quiet():
+        tf.saved_model.save(keras.Sequential([keras.layers.Dense(2, input_shape=(3,))]), str(directory))
+    return directory
+
+
+# inspect
+
+
+def test_inspect_prints_operators_tensors_and_bytes(tinylab, work):
+    code, out, err = tinylab("inspect", "int8.tflite")
+    assert (code, err) == (0, "")
+    file = tflite_file.parse(work / "int8.tflite")
+    for expected in ("FULLY_CONNECTED", f"{file.size:,} bytes", "bytes of int8", "zero point"):
+        assert expected in out
+    for tensor in file.tensors:
+        assert tensor.name in out
+
+
+def test_inspect_as_json_holds_the_same(tinylab, work):
+    code, out, err = tinylab("inspect", "int8.tflite", "--json")
+    file, printed = tflite_file.parse(work / "int8.tflite"), json.loads(out)
+    assert (code, err) == (0, "")
+    assert printed["size"] == file.size
+    assert printed["bytes_by_dtype"] == file.bytes_by_dtype
+    assert [operator["name"] for operator in printed["operators"]] == [o.name for o in file.operators]
+    assert [tensor["scale"] for tensor in printed["tensors"]] == [t.scale.tolist() for t in file.tensors]
+
+
+def test_inspect_of_what_is_no_model_fails_in_one_line(fails, work):
+    (work / "cut.tflite").write_bytes((work / "int8.tflite").read_bytes()[:500])
+    assert "damaged or cut short" in fails("inspect", "cut.tflite")
+    assert "not a .tflite" in fails("inspect", "text.txt")
+    assert "No such file" in fails("inspect", "missing.tflite")
+    assert "Is a directory" in fails("inspect", ".")
+
+
+# convert
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_convert_writes_a_file_that_runs(tinylab, work, saved_model, recipe):
+    options = ["--recipe", recipe, "--representative-data", "x.npy", "-o", "out.tflite"]
+    code, out, err = tinylab("convert", saved_model, *options)
+    assert (code, err) == (0, "")
+    size = (work / "out.tflite").stat().st_size
+    assert out == f"out.tflite: {size:,} bytes, answers checked against the model's\n"
+    assert str(runners.load(work / "out.tflite").inputs[0].dtype) == recipe
+
+
+def test_a_warning_is_one_line_too(tinylab, work, saved_model):
+    np.save("large.npy", np.load("x.npy") * 1000)
+    options = ["--recipe", "int8", "--representative-data", "large.npy", "-o", "out.tflite"]
+    code, _, err = tinylab("convert", saved_model, *options)
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("tinylab: warning: representative data: values up to")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--recipe", "int8"], "needs representative_data"),
+        (["--recipe", "int8", "--representative-data", "missing.npy"], "No such file"),
+        (["--recipe", "int8", "--representative-data", "text.txt"], "no NumPy file"),
+        (["--recipe", "int8", "--representative-data", "pickled.npy"], "no NumPy file of plain numbers"),
+        (["--recipe", "int8", "--representative-data", "data.npz"], "expected one array"),
+        (["--recipe", "int8", "--representative-data", "wide.npy"], r"shape (5, 4) given"),
+    ],
+)
+def test_convert_with_unusable_data_fails_and_writes_nothing(fails, work, saved_model, options, message):
+    np.save("wide.npy", np.zeros((5, 4), np.float32))
+    assert message in fails("convert", saved_model, *options, "-o", "out.tflite")
+    assert not (work / "out.tflite").exists()
+
+
+def test_convert_of_what_is_no_saved_model_fails(fails, work):
+    assert "no SavedModel there" in fails("convert", "missing", "-o", "out.tflite")
+    assert not (work / "out.tflite").exists()
+
+
+def test_convert_into_a_folder_that_is_not_there_fails(fails, work, saved_model):
+    assert "no/out.tflite: No such file" in fails("convert", saved_model, "-o", "no/out.tflite")
+
+
+# run
+
+
+@pytest.mark.parametrize("kernels", cli.KERNELS)
+def test_run_writes_what_predict_answers(tinylab, work, kernels):
+    arguments = ["--kernels", kernels, "--input", "x.npy", "--output", "y.npy"]
+    code, out, err = tinylab("run", "int8.tflite", *arguments)
+    assert (code, out, err) == (0, "y.npy: float32 (50, 2)\n", "")
+    expected = runners.load(work / "int8.tflite", kernels=kernels).predict(np.load("x.npy"))
+    assert np.array_equal(np.load("y.npy"), expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        ("text.txt", "x.npy", "not a .tflite"),
+        ("int8.tflite", "missing.npy", "No such file"),
+        ("int8.tflite", "pickled.npy", "no NumPy file of plain numbers"),
+        ("int8.tflite", "data.npz", "expected one array (.npy), found x, labels"),
+        ("int8.tflite", "wide.npy", "shape (5, 4) given, (N, 3) expected"),
+        ("int8.tflite", "nan.npy", "NaN"),
+    ],
+)
+def test_run_on_what_does_not_fit_fails_and_writes_nothing(fails, work, model, given, message):
+    np.save("wide.npy", np.zeros((5, 4)))
+    np.save("nan.npy", np.full((5, 3), np.nan))
+    assert message in fails("run", model, "--input", given, "--output", "y.npy")
+    assert not (work / "y.npy").exists()
+
+
+# compare
+
+FILES = [f"{recipe}.tflite" for recipe in RECIPES]
+
+
+def test_compare_as_json_holds_sizes_accuracies_and_latencies(tinylab, work):
+    code, out, err = tinylab("compare", *FILES, "--data", "data.npz", "--json")
+    printed = json.loads(out)
+    assert (code, err, list(printed["models"])) == (0, "", FILES)
+    assert printed["conditions"] == measure.conditions()
+    with np.load("data.npz") as data:
+        for file, row in printed["models"].items():
+            assert row["bytes"] == (work / file).stat().st_size
+            assert row["accuracy"] == measure.accuracy(work / file, data["x"], data["labels"])
+            assert row["from"] <= row["latency"] <= row["to"]
+
+
+def test_compare_prints_a_table_with_its_conditions(tinylab, work):
+    code, out, err = tinylab("compare", *FILES, "--data", "data.npz", "--kernels", "reference")
+    assert (code, err) == (0, "")
+    for expected in (*FILES, "accuracy", "latency", "reference kernels"):
+        assert expected in out
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("x.npy", "expected an .npz file with the arrays x and labels"),
+        ("other.npz", "expected an .npz file with the arrays x and labels"),
+        ("uneven.npz", "50 samples and 49 labels"),
+        ("cut.npz", "no NumPy file"),
+        ("text.txt", "no NumPy file"),
+        ("missing.npz", "No such file"),
+    ],
+)
+def test_compare_on_unusable_data_fails(fails, work, data, message):
+    x = np.load("x.npy")
+    np.savez("other.npz", images=x)
+    np.savez("uneven.npz", x=x, labels=np.zeros(49))
+    (work / "cut.npz").write_bytes((work / "data.npz").read_bytes()[:400])
+    assert message in fails("compare", *FILES, "--data", data)
+
+
+# doctor, and the command itself
+
+
+def test_doctor_prints_what_it_found(tinylab):
+    code, out, err = tinylab("doctor", "--json")
+    printed = json.loads(out)
+    assert err == ""
+    assert code == int(not all(finding["fine"] for finding in printed))
+    assert {"Python", "tensorflow", "network"} <= {finding["what"] for finding in printed}
+
+
+def test_doctor_fails_when_something_has_to_be_done(tinylab, monkeypatch):
+    from tinylab import doctor
+
+    monkeypatch.setattr(
+        doctor, "examine", lambda: [doctor.Finding("numpy", "missing", False, "pip install numpy")]
+    )
+    code, out, _ = tinylab("doctor")
+    assert (code, "pip install numpy" in out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["explode"], ["convert", "x", "-o", "y", "--recipe", "int4"], ["run"]]
+)
+def test_a_wrong_command_line_is_explained_with_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: tinylab" in capsys.readouterr().err
+
+
+def test_the_recipes_and_kernels_are_those_of_the_package():
+    from tinylab.conversion import Recipe
+
+    assert tuple(recipe.value for recipe in Recipe) == cli.RECIPES
+    assert tuple(runners.KERNELS) == cli.KERNELS
+
+
+def test_help_imports_no_tensorflow(run_python):
+    out = run_python(
+        "import atexit, sys; from tinylab import cli\n"
+        "atexit.register(lambda: print(*sys.modules)); cli.main(['--help'])"
+    )
+    assert "usage: tinylab" in out
+    assert not {"tensorflow", "tf_keras", "ai_edge_litert"} & set(out.split())
+
+
+def test_as_a_process_an_error_is_one_line_and_exit_code_1(work):
+    command = [
+        sys.executable,
+        "-m",
+        "tinylab.cli",
+        "run",
+        "cut.tflite",
+        "--input",
+        "x.npy",
+        "--output",
+        "y.npy",
+    ]
+    (work / "cut.tflite").write_bytes((work / "int8.tflite").read_bytes()[:700])
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("tinylab: cut.tflite: damaged")
+
+
+@pytest.mark.slow
+def test_as_a_process_converting_writes_nothing_to_stderr(work, saved_model):
+    command = [sys.executable, "-m", "tinylab.cli", "convert", str(saved_model), "-o", "out.tflite"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
