@@ -188,7 +188,7 @@ def test_compare_as_json_holds_sizes_accuracies_and_latencies(tinylab, work):
         for file, row in printed["models"].items():
             assert row["bytes"] == (work / file).stat().st_size
             assert row["accuracy"] == measure.accuracy(work / file, data["x"], data["labels"])
-            assert row["from"] <= row["latency"] <= row["to"]
+            assert row["low"] <= row["latency"] <= row["high"]
 
 
 def test_compare_prints_a_table_with_its_conditions(tinylab, work):

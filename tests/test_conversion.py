@@ -8,9 +8,9 @@ import keras as keras_3
 import numpy as np
 import pytest
 
-from tinylab import conversion, runners
+from tinylab import runners
 from tinylab._tensorflow import keras, tf
-from tinylab.conversion import Recipe, convert
+from tinylab.conversion import Recipe, convert, recipes
 from tinylab.errors import AgreementWarning, ConversionError, DataError, RepresentativeDataWarning
 from tinylab.quiet import quiet
 
@@ -172,14 +172,14 @@ def test_a_model_that_answers_nan_is_refused(recipe):
 @pytest.mark.parametrize("recipe", [Recipe.FLOAT32, Recipe.FLOAT16])
 def test_a_file_with_other_weights_is_refused(recipe, monkeypatch):
     other = convert(dense(), recipe)
-    monkeypatch.setattr(conversion, "_run_converter", lambda *_: other)
+    monkeypatch.setattr(recipes, "_run_converter", lambda *_: other)
     with pytest.raises(ConversionError, match="differ from the model's"):
         convert(dense(), recipe)
 
 
 def test_a_file_that_answers_in_another_shape_is_refused(monkeypatch):
     other = convert(keras.Sequential([keras.layers.Dense(5, input_shape=(3,))]), Recipe.FLOAT32)
-    monkeypatch.setattr(conversion, "_run_converter", lambda *_: other)
+    monkeypatch.setattr(recipes, "_run_converter", lambda *_: other)
     with pytest.raises(ConversionError, match="shapes"):
         convert(dense(), Recipe.FLOAT32)
 
@@ -189,7 +189,7 @@ def test_a_file_that_answers_nan_is_refused(monkeypatch):
     broken.set_weights([np.full_like(w, np.nan) for w in broken.get_weights()])
     with quiet():
         content = tf.lite.TFLiteConverter.from_keras_model(broken).convert()
-    monkeypatch.setattr(conversion, "_run_converter", lambda *_: content)
+    monkeypatch.setattr(recipes, "_run_converter", lambda *_: content)
     with pytest.raises(ConversionError, match="file answers NaN"):
         convert(dense(), Recipe.FLOAT32)
 
@@ -200,7 +200,7 @@ def test_a_quantized_file_of_another_model_is_warned_of(recipe, monkeypatch):
     *hidden, kernel, bias = model.get_weights()
     opposite.set_weights([*hidden, -kernel, -bias])
     content = convert(opposite, recipe, POINTS)
-    monkeypatch.setattr(conversion, "_run_converter", lambda *_: content)
+    monkeypatch.setattr(recipes, "_run_converter", lambda *_: content)
     with pytest.warns(AgreementWarning, match="very little"):
         convert(model, recipe, POINTS)
 

@@ -85,13 +85,13 @@ def test_compare_puts_everything_in_one_table(cnn_files, fashion):
     compared = measure.compare(cnn_files, images, labels)
     table = compared.table
     assert list(table.index) == list(cnn_files)
-    assert list(table.columns) == ["bytes", "smaller", "accuracy", "latency", "from", "to"]
+    assert list(table.columns) == ["bytes", "smaller", "accuracy", "latency", "low", "high"]
     for name, content in cnn_files.items():
         row = table.loc[name]
         assert row["bytes"] == len(content)
         assert row["smaller"] == pytest.approx(len(cnn_files["float32"]) / len(content))
         assert row["accuracy"] == measure.accuracy(content, images, labels)
-        assert 0 < row["from"] <= row["latency"] <= row["to"]
+        assert 0 < row["low"] <= row["latency"] <= row["high"]
 
 
 def test_a_comparison_shows_its_conditions(dense_files):

@@ -178,7 +178,7 @@ def compare(chosen: argparse.Namespace) -> None:
         "file", "bytes", "smaller", "accuracy", "latency (µs)", "5 to 95 %", caption=compared.conditions
     )
     for name, row in compared.table.iterrows():
-        spread = f"{row['from']:.1f} to {row['to']:.1f}"
+        spread = f"{row['low']:.1f} to {row['high']:.1f}"
         table.add_row(
             name,
             f"{row['bytes']:,.0f}",

@@ -120,10 +120,13 @@ class Comparison:
     conditions: str
 
     def __str__(self) -> str:
-        return f"{self.table.to_string(**_FORMATS)}\nlatency in µs: {self.conditions}"
+        return f"{self.table.to_string(**_FORMATS)}\n{self._latency_note()}"
+
+    def _latency_note(self) -> str:
+        return f"latency in µs: median, 5th and 95th percentile; {self.conditions}"
 
     def _repr_html_(self) -> str:
-        return f"{self.table.to_html(**_FORMATS)}<p>latency in µs: {self.conditions}</p>"
+        return f"{self.table.to_html(**_FORMATS)}<p>{self._latency_note()}</p>"
 
 
 _FORMATS = {
@@ -161,8 +164,8 @@ def compare(
             "smaller": first / sizes[name],
             "accuracy": accuracies[name],
             "latency": times[name].median,
-            "from": times[name].low,
-            "to": times[name].high,
+            "low": times[name].low,
+            "high": times[name].high,
         }
         for name in models
     }

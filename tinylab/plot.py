@@ -58,13 +58,13 @@ def comparison(compared: Comparison) -> Figure:
     for axes, (column, factor, label, text), colour in zip(panels, bars, (BLUE, GREEN, ORANGE), strict=True):
         values = table[column] * factor
         axes.barh(table.index, values, color=colour)
-        ends = table["to"] if column == "latency" else values  # a label stands clear of the whisker
+        ends = table["high"] if column == "latency" else values  # a label stands clear of the whisker
         for place, (end, value) in enumerate(zip(ends, values, strict=True)):
             axes.annotate(text.format(value), (end, place), (5, 0), textcoords="offset points", va="center")
         axes.set_xlabel(label)
         axes.margins(x=0.3)
         _tidy(axes)
-    spread = np.abs(table[["from", "to"]].to_numpy() - table[["latency"]].to_numpy()).T
+    spread = np.abs(table[["low", "high"]].to_numpy() - table[["latency"]].to_numpy()).T
     panels[2].errorbar(table["latency"], table.index, xerr=spread, fmt="none", ecolor="black", capsize=3)
     figure.supxlabel(f"latency: {compared.conditions}; whiskers: 5th to 95th percentile", fontsize=8)
     figure.tight_layout()

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from tinylab import conversion, data, measure, runners
-from tinylab._tensorflow import keras
+from tinylab._tensorflow import keras, tf
 from tinylab.check.task import Task, exactly, within
 
 # The last task's terms, for a network of the learner's own.
@@ -144,7 +144,7 @@ def _cases_of_evidence(rng: np.random.Generator) -> list[tuple]:
 
 def _unchecked(model: keras.Model) -> bytes:
     """Converted without tinylab's own check, which refuses a file that answers NaN."""
-    return conversion.tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    return tf.lite.TFLiteConverter.from_keras_model(model).convert()
 
 
 def _agrees(model: keras.Model, tflite_model: bytes, x: np.ndarray, tolerance: float) -> bool:

@@ -1,0 +1,97 @@
+"""Does a file answer as the model does that it was made from?"""
+
+import math
+import warnings
+
+import numpy as np
+
+from tinylab import runners, tflite_file
+from tinylab.conversion.source import Arrays, Source
+from tinylab.errors import AgreementWarning, ConversionError
+
+CHECK_SAMPLES = 8
+# Largest difference from the model, relative to its largest output (at least 1).
+TOLERANCE = {"float32": 1e-3, "float16": 5e-2}
+# Below this, an integer file no longer resembles its model: the error is half the signal.
+WARN_BELOW_DB = 6.0
+
+MISSING_WEIGHTS = (
+    "the converted file has no weights in it: it reads variables that nothing ever sets. This is what "
+    "tf.saved_model.save leaves of a Keras 3 model. Save it with model.export(directory), or give the "
+    "model itself to convert."
+)
+
+NAMES_LOST = (
+    "the converter has lost the names of inputs and outputs, and tells several apart by nothing else: "
+    "name the first and last layers in letters a to z, digits and underscores, starting with a letter."
+)
+
+
+def check(content: bytes, source: Source, recipe: str, samples: list[Arrays] | None) -> None:
+    """Run the file beside its model on a few inputs; raise or warn where they part."""
+    if any(operator.name == "READ_VARIABLE" for operator in tflite_file.parse(content).operators):
+        raise ConversionError(MISSING_WEIGHTS)
+    inputs = _check_inputs(source, samples)
+    expected = source.answer(inputs)
+    answers = _answers_of_file(content, inputs, list(expected))
+    shapes, expected_shapes = [a.shape for a in answers.values()], [e.shape for e in expected.values()]
+    if shapes != expected_shapes:
+        raise ConversionError(
+            f"the converted file answers in shapes {shapes}, the model in {expected_shapes}."
+        )
+    for name, reference in expected.items():
+        _compare(answers[name], reference.astype(np.float64), recipe)
+
+
+def _answers_of_file(content: bytes, inputs: Arrays, outputs: list[str]) -> Arrays:
+    """The file's answers by the model's names, which the file's signature keeps."""
+    runner = runners.load(content)
+    if len(inputs) == len(runner.outputs) == len(outputs) == 1:
+        return {outputs[0]: runner.predict(*inputs.values())}
+    try:
+        signature = runners.interpreter(content).get_signature_runner()
+        names = {details["index"]: name for name, details in signature.get_input_details().items()}
+        answers = runner.predict([inputs[names[i]] for i in runner.file.inputs])
+        answers = answers if isinstance(answers, list) else [answers]
+        by_index = dict(zip(runner.file.outputs, answers, strict=True))
+        return {name: by_index[signature.get_output_details()[name]["index"]] for name in outputs}
+    except (KeyError, ValueError) as error:
+        raise ConversionError(NAMES_LOST) from error
+
+
+def _check_inputs(source: Source, samples: list[Arrays] | None) -> Arrays:
+    if samples is not None:
+        return {name: np.concatenate([s[name] for s in samples[:CHECK_SAMPLES]]) for name in samples[0]}
+    rng = np.random.default_rng(0)
+    inputs = {}
+    for name, shape, dtype in source.inputs:
+        inputs[name] = rng.random((CHECK_SAMPLES, *shape[1:])).astype(dtype)
+    return inputs
+
+
+def _compare(answer: np.ndarray, reference: np.ndarray, recipe: str) -> None:
+    if not np.isfinite(reference).all():
+        raise ConversionError(
+            "the model itself answers NaN or infinity; train it again before converting it."
+        )
+    if not np.isfinite(answer).all():
+        raise ConversionError("the converted file answers NaN or infinity where the model does not.")
+    difference = np.abs(answer - reference).max(initial=0)
+    tolerance = TOLERANCE.get(recipe)
+    if tolerance is not None:
+        if difference > tolerance * max(1.0, np.abs(reference).max(initial=0)):
+            raise ConversionError(
+                f"the converted file's answers differ from the model's by up to {difference:.3g}."
+            )
+        return
+    power, error = float((reference**2).sum()), float(((answer - reference) ** 2).sum())
+    if not error:
+        return
+    agreement = 10 * math.log10(power / error) if power else -math.inf
+    if agreement < WARN_BELOW_DB:
+        warnings.warn(
+            f"the {recipe} file resembles its model very little (signal to error {agreement:.1f} dB). "
+            "Are the representative data prepared exactly as the training data?",
+            AgreementWarning,
+            stacklevel=4,
+        )
