@@ -4,6 +4,8 @@ VENV := .venv/bin
 # JupyterLab refuses to start as root unless told that it is meant (containers).
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 FIRST := notebooks/00_start_here.ipynb
+# JupyterLab's terminals and kernels find the command tinylab.
+lab: export PATH := $(CURDIR)/$(VENV):$(PATH)
 # Progress bars are for people.
 test check: export TQDM_DISABLE = 1
 
@@ -48,4 +50,4 @@ constraints: ## pin the newest versions that fit together (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --upgrade --no-header --no-annotate -o constraints.txt
 
 clean: ## remove the environment and what builds and tests left behind
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis notebooks/saved_model notebooks/*.tflite

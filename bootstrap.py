@@ -160,16 +160,20 @@ def main():
         done = json.loads(STAMP.read_text())
     except (OSError, ValueError):
         done = {}
-    if done.get("from") == wanted and set(extras) <= set(done["extras"]) and venv_python().exists():
+    # the environment's commands name its folder: a clone that was moved needs a new one
+    here = done.get("at") == str(ROOT) and venv_python().exists()
+    if here and done["from"] == wanted and set(extras) <= set(done["extras"]):
         return
 
     check_machine()
+    if done and not here:
+        shutil.rmtree(str(VENV))
     make_venv()
     started = time.time()
     say("installing TensorFlow, JupyterLab and what they need: about 0.7 GB to download, 3 GB on disk")
     pip_install(extras)
     settle_lab()
-    STAMP.write_text(json.dumps({"from": wanted, "extras": extras}))
+    STAMP.write_text(json.dumps({"from": wanted, "at": str(ROOT), "extras": extras}))
     say(f"installed in {time.time() - started:.0f} s")
 
 

@@ -26,6 +26,15 @@ def bootstrap(monkeypatch, tmp_path):
     return module
 
 
+def pretend_to_install(bootstrap, monkeypatch, installed):
+    """Instead of installing, note what would be, and leave a file where the interpreter would be."""
+    folder = bootstrap.venv_python().parent
+    monkeypatch.setattr(bootstrap, "make_venv", lambda: folder.mkdir(parents=True, exist_ok=True))
+    monkeypatch.setattr(
+        bootstrap, "pip_install", lambda extras: installed.append(extras) or bootstrap.venv_python().touch()
+    )
+
+
 def sentence(function):
     """The one line with which a function ends the program."""
     with pytest.raises(SystemExit) as stopped:
@@ -92,10 +101,7 @@ def test_a_failure_of_pip_becomes_one_sentence(bootstrap, output, expected):
 
 def test_what_is_installed_is_not_installed_again(bootstrap, monkeypatch):
     installed = []
-    monkeypatch.setattr(bootstrap, "make_venv", lambda: bootstrap.venv_python().parent.mkdir(parents=True))
-    monkeypatch.setattr(
-        bootstrap, "pip_install", lambda extras: installed.append(extras) or bootstrap.venv_python().touch()
-    )
+    pretend_to_install(bootstrap, monkeypatch, installed)
     bootstrap.main()
     bootstrap.main()
     assert installed == [["lab", "micro"]]
@@ -104,12 +110,7 @@ def test_what_is_installed_is_not_installed_again(bootstrap, monkeypatch):
 @pytest.mark.parametrize("change", ["constraints.txt", "pyproject.toml"])
 def test_changed_requirements_are_installed(bootstrap, monkeypatch, change):
     installed = []
-    monkeypatch.setattr(
-        bootstrap, "make_venv", lambda: bootstrap.venv_python().parent.mkdir(parents=True, exist_ok=True)
-    )
-    monkeypatch.setattr(
-        bootstrap, "pip_install", lambda extras: installed.append(extras) or bootstrap.venv_python().touch()
-    )
+    pretend_to_install(bootstrap, monkeypatch, installed)
     bootstrap.main()
     with open(bootstrap.ROOT / change, "a") as file:
         file.write("# changed\n")
@@ -117,12 +118,21 @@ def test_changed_requirements_are_installed(bootstrap, monkeypatch, change):
     assert len(installed) == 2
 
 
+def test_a_clone_that_was_moved_gets_a_new_environment(bootstrap, monkeypatch):
+    installed = []
+    pretend_to_install(bootstrap, monkeypatch, installed)
+    bootstrap.main()
+    stamp = json.loads(bootstrap.STAMP.read_text())
+    bootstrap.STAMP.write_text(json.dumps({**stamp, "at": "/somewhere/else"}))
+    (bootstrap.VENV / "of the old place").touch()
+    bootstrap.main()
+    assert len(installed) == 2
+    assert not (bootstrap.VENV / "of the old place").exists()
+
+
 def test_the_tests_want_more_than_the_lab(bootstrap, monkeypatch):
     installed = []
-    bootstrap.venv_python().parent.mkdir(parents=True)
-    bootstrap.venv_python().touch()
-    monkeypatch.setattr(bootstrap, "make_venv", lambda: None)
-    monkeypatch.setattr(bootstrap, "pip_install", installed.append)
+    pretend_to_install(bootstrap, monkeypatch, installed)
     bootstrap.main()
     monkeypatch.setattr(sys, "argv", ["bootstrap.py", "test"])
     bootstrap.main()

@@ -379,6 +379,22 @@ def test_a_file_of_a_network_of_another_shape_is_wrong():
     assert check.to_tflite(lambda model: other).outcome is Outcome.WRONG
 
 
+def test_a_file_of_a_network_with_another_output_shape_is_wrong():
+    def with_four_outputs(model):
+        inputs = model.input_shape[1:]
+        return to_tflite(keras.Sequential([keras.layers.Dense(4, input_shape=inputs)]))
+
+    result = check.to_tflite(with_four_outputs)
+    assert result.outcome is Outcome.WRONG
+    assert "shape" in result.message
+
+
+def test_a_blank_that_the_function_calls_is_not_the_function_itself():
+    result = double(lambda x: not_written(x) + x)
+    assert result.outcome is Outcome.ERROR
+    assert "still blank" in result.message
+
+
 def test_a_check_writes_nothing_to_stderr(capfd):
     def chatty(x):
         os.write(2, b"INFO: a delegate was created\n")

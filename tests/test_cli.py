@@ -123,8 +123,11 @@ def test_a_warning_is_one_line_too(tinylab, work, saved_model):
     [
         (["--recipe", "int8"], "needs representative_data"),
         (["--recipe", "int8", "--representative-data", "missing.npy"], "No such file"),
-        (["--recipe", "int8", "--representative-data", "text.txt"], "no NumPy file"),
-        (["--recipe", "int8", "--representative-data", "pickled.npy"], "no NumPy file of plain numbers"),
+        (["--recipe", "int8", "--representative-data", "text.txt"], "not an .npy or .npz file"),
+        (
+            ["--recipe", "int8", "--representative-data", "pickled.npy"],
+            "not an .npy or .npz file of plain numbers",
+        ),
         (["--recipe", "int8", "--representative-data", "data.npz"], "expected one array"),
         (["--recipe", "int8", "--representative-data", "wide.npy"], r"shape (5, 4) given"),
     ],
@@ -161,7 +164,7 @@ def test_run_writes_what_predict_answers(tinylab, work, kernels):
     [
         ("text.txt", "x.npy", "not a .tflite"),
         ("int8.tflite", "missing.npy", "No such file"),
-        ("int8.tflite", "pickled.npy", "no NumPy file of plain numbers"),
+        ("int8.tflite", "pickled.npy", "not an .npy or .npz file of plain numbers"),
         ("int8.tflite", "data.npz", "expected one array (.npy), found x, labels"),
         ("int8.tflite", "wide.npy", "shape (5, 4) given, (N, 3) expected"),
         ("int8.tflite", "nan.npy", "NaN"),
@@ -204,8 +207,8 @@ def test_compare_prints_a_table_with_its_conditions(tinylab, work):
         ("x.npy", "expected an .npz file with the arrays x and labels"),
         ("other.npz", "expected an .npz file with the arrays x and labels"),
         ("uneven.npz", "50 samples and 49 labels"),
-        ("cut.npz", "no NumPy file"),
-        ("text.txt", "no NumPy file"),
+        ("cut.npz", "not an .npy or .npz file"),
+        ("text.txt", "not an .npy or .npz file"),
         ("missing.npz", "No such file"),
     ],
 )

@@ -82,3 +82,16 @@ def test_too_little_memory_is_a_failure_with_advice():
     assert (finding.fine, finding.found) == (False, "1.5 GB")
     assert finding.advice == "less than 4 GB: close other programs."
     assert doctor._enough("free memory", 4.0, 4.0, "").fine
+
+
+@pytest.mark.parametrize("package", ["tensorflow", "ai_edge_litert", "tf_keras"])
+def test_without_a_package_the_table_is_still_printed(run_python, package):
+    lines = (
+        "import sys",
+        f"sys.modules[{package!r}] = None",
+        "from tinylab import cli",
+        "print('exit code', cli.main(['doctor', '--json']))",
+    )
+    printed = run_python("\n".join(lines))
+    assert "cannot run a model" in printed
+    assert "exit code 1" in printed

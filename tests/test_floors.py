@@ -8,7 +8,7 @@ import pytest
 import tinylab
 
 FLOORS = (
-    ("errors", "quiet", "affine"),
+    ("errors", "quiet", "machine", "affine"),
     ("tflite_file", "runners"),
     ("_tensorflow", "data", "models", "conversion"),
     ("measure",),

@@ -117,3 +117,23 @@ def test_comparing_a_damaged_file_is_refused(dense_files):
 def test_comparing_on_data_that_do_not_fit_is_refused(dense_files):
     with pytest.raises(DataError, match="expected"):
         measure.compare(dense_files, np.zeros((4, 5)), np.zeros(4))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.zeros((2, 1), int), np.eye(2), np.array(["a", "b"])],
+    ids=["an axis too many", "one-hot", "names"],
+)
+def test_labels_that_are_no_whole_numbers_in_a_row_are_refused(sigmoid_file, labels):
+    with pytest.raises(DataError, match=r"whole numbers \(N,\) expected"):
+        measure.accuracy(sigmoid_file, np.zeros((2, 1), np.float32), labels)
+
+
+def test_a_file_of_fixed_larger_batches_cannot_be_timed_on_one_sample():
+    from tinylab._tensorflow import tf
+
+    function = tf.function(lambda x: x * 2, input_signature=[tf.TensorSpec((4, 3), tf.float32)])
+    concrete = [function.get_concrete_function()]
+    content = tf.lite.TFLiteConverter.from_concrete_functions(concrete, function).convert()
+    with pytest.raises(DataError, match="takes batches of 4"):
+        measure.latency({"four": content}, np.zeros((1, 3), np.float32))

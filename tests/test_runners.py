@@ -283,3 +283,14 @@ def test_a_name_that_is_no_text_does_not_stop_a_file_from_running(dense_files):
     renamed = content.replace(b"serving_default_", b"serving\xffdefault_")  # of the input tensor
     assert renamed != content
     assert np.array_equal(runners.load(renamed).predict(POINTS), runners.load(content).predict(POINTS))
+
+
+def test_the_factory_of_interpreters_knows_the_kernels_too(dense_files):
+    with pytest.raises(TinylabError, match="no kernels 'fast'"):
+        runners.interpreter(dense_files["float32"], "fast")
+
+
+def test_a_batch_may_be_nested_lists(dense_files):
+    runner = runners.load(dense_files["float32"])
+    one = [[0.5, -0.5, 1.0]]
+    assert np.array_equal(runner.predict(one), runner.predict(np.array(one)))

@@ -10,7 +10,7 @@ import pytest
 
 from tinylab import runners
 from tinylab.errors import ModelFileError
-from tinylab.tflite_file import parse
+from tinylab.tflite_file import Tensor, parse
 
 # Weights of small_cnn: 3*3*1*16 + 3*3*16*32 + 800*32 + 32*10; biases: 16 + 32 + 32 + 10.
 WEIGHTS, BIASES = 144 + 4608 + 25600 + 320, 90
@@ -187,3 +187,8 @@ def test_a_file_that_may_not_be_read_is_refused(cnn_files, tmp_path):
     path.chmod(0)
     with pytest.raises(ModelFileError, match="Permission denied"):
         parse(path)
+
+
+def test_int4_has_parameters_like_any_other_type():
+    tensor = Tensor(0, "w", (2,), False, "int4", np.float32([0.5]), np.array([0]), axis=0, nbytes=1, buffer=1)
+    assert (tensor.params.scale, tensor.params.dtype.name) == (0.5, "int4")

@@ -27,8 +27,9 @@ class AffineParams:
 def quantize(x: np.ndarray, params: AffineParams) -> np.ndarray:
     """Real numbers to integers: q = round(x / scale) + zero_point, saturated.
 
-    Rounds to nearest, halves away from zero, with the division in float32: what LiteRT's QUANTIZE
-    operator does. What lies beyond the type's range becomes its smallest or largest integer.
+    Rounds to nearest, halves away from zero, with the division in float32: what the reference kernel
+    of LiteRT's QUANTIZE does (other kernels may round an exact half the other way). What lies beyond
+    the type's range becomes its smallest or largest integer.
 
     Args:
         x: real numbers, any shape; finite.

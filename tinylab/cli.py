@@ -201,12 +201,7 @@ def doctor(chosen: argparse.Namespace) -> int:
         table = Table("", "what", "found", "what to do")
         for finding in findings:
             mark = "[red]✗[/red]" if not finding.fine else "[green]✓[/green]"
-            table.add_row(
-                mark,
-                finding.what,
-                finding.found,
-                "" if finding.fine and not finding.advice else finding.advice,
-            )
+            table.add_row(mark, finding.what, finding.found, finding.advice)
         Console().print(table)
     return int(not all(finding.fine for finding in findings))
 
@@ -217,7 +212,9 @@ def _load(path: str) -> np.ndarray | dict[str, np.ndarray]:
         loaded = np.load(path, allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
     except DAMAGED_NUMPY_FILE as error:
-        raise DataError(f"{path}: no NumPy file of plain numbers ({error}).") from error
+        raise DataError(
+            f"{path}: not an .npy or .npz file of plain numbers, or damaged; write it with np.save."
+        ) from error
 
 
 def _load_array(path: str) -> np.ndarray:

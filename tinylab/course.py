@@ -49,7 +49,7 @@ LESSONS = (
         "03_int8_representative_data",
         "Representative data",
         50,
-        "write a representative data set, and smell a bad one",
+        "write a representative data set; smell a bad one",
         True,
     ),
     Lesson(

@@ -15,7 +15,7 @@ import psutil
 
 from tinylab.course import REPOSITORY
 from tinylab.errors import TinylabError
-from tinylab.measure import processor
+from tinylab.machine import processor
 
 TESTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 WATCHED = (
@@ -97,15 +97,15 @@ def _enough(what: str, gigabytes: float, least: float, advice: str) -> Finding:
 
 
 def _kernels() -> Finding:
-    """Whether the default kernels are XNNPACK's, seen on a model that comes with this file."""
-    from tinylab.conversion import Recipe, convert
-    from tinylab.models import one_neuron
-    from tinylab.runners import interpreter
-
+    """Whether the default kernels are XNNPACK's, seen on a one-neuron model converted here."""
     try:
+        from tinylab.conversion import Recipe, convert
+        from tinylab.models import one_neuron
+        from tinylab.runners import interpreter
+
         made = interpreter(convert(one_neuron(), Recipe.FLOAT32))
-    except TinylabError as error:
-        return Finding("LiteRT kernels", "cannot run a model", False, str(error))
+    except (ImportError, TinylabError) as error:
+        return Finding("LiteRT kernels", "cannot run a model", False, f"{error}: mend that first.")
     # an operator that a delegate took over shows under this name
     delegated = any(op["op_name"] == "DELEGATE" for op in made._get_ops_details())
     advice = "" if delegated else "latencies here compare with no others; every answer is still right."
@@ -121,8 +121,8 @@ def _micro() -> Finding:
         "TensorFlow Lite Micro",
         "not installed",
         True,
-        "needed by lesson 09 only; wheels exist for Linux on x86-64 with Python 3.11 and 3.12: "
-        "pip install 'tinylab-course[micro]'",
+        "needed by lesson 09 only; built for Linux on x86-64 with Python 3.11 and 3.12: there, "
+        "pip install --pre tflite-micro",
     )
 
 

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from tqdm.auto import tqdm
 from tinylab import runners, tflite_file
 from tinylab.affine import quantize
 from tinylab.errors import DataError
+from tinylab.machine import processor
 from tinylab.runners.litert import THREADS, LiteRTRunner
 
 Model = bytes | str | PathLike
@@ -26,7 +26,11 @@ SLICE_SECONDS = 0.003  # how long a model is timed in a round
 
 
 def size(model: Model) -> int:
-    """Size of a .tflite file in bytes."""
+    """Size of a .tflite file in bytes.
+
+    Raises:
+        ModelFileError: not a .tflite.
+    """
     return len(tflite_file.read(model)[0])
 
 
@@ -39,8 +43,15 @@ def accuracy(model: Model | runners.Runner, x: np.ndarray, labels: np.ndarray) -
         labels: integers (N,). A model with one output is right where output > 0.5 is the label.
 
     Raises:
-        DataError: no samples, or another number of labels than of samples.
+        DataError: no samples, another number of labels than of samples, or labels of another kind.
+        ModelFileError: not a .tflite, or one that LiteRT cannot run.
     """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iubf":
+        raise DataError(
+            f"labels: {labels.dtype} {labels.shape} given, whole numbers (N,) expected; labels.reshape(-1) "
+            "drops an axis of 1, one_hot.argmax(axis=1) undoes one-hot labels."
+        )
     if len(x) != len(labels) or not len(x):
         raise DataError(
             f"{len(x)} samples and {len(labels)} labels given: as many of each expected, and some."
@@ -50,12 +61,15 @@ def accuracy(model: Model | runners.Runner, x: np.ndarray, labels: np.ndarray) -
     if isinstance(outputs, list) or outputs.ndim != 2:
         raise DataError("accuracy needs a classifier: one output, (N, classes).")
     chosen = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.5
-    return float(np.mean(chosen == np.asarray(labels)))
+    return float(np.mean(chosen == labels))
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Time of one inference of one sample, in microseconds: the median, and nine tenths of the range."""
+    """Time of one inference of one sample, in microseconds.
+
+    Median, 5th and 95th percentile of ROUNDS turns; each turn is a mean over SLICE_SECONDS of runs.
+    """
 
     median: float
     low: float
@@ -69,6 +83,10 @@ def latency(models: Mapping[str, Model], sample: np.ndarray, kernels: str = "def
         models: .tflite files by name.
         sample: one sample with its batch axis, (1, ...), real numbers.
         kernels: "default", "optimized" or "reference"; one thread always.
+
+    Raises:
+        DataError: more or less than one sample, or a file that takes larger batches only.
+        ModelFileError: not a .tflite, or one that LiteRT cannot run.
     """
     if len(sample) != 1:
         raise DataError(f"latency is that of one sample, shape (1, ...): shape {np.shape(sample)} given.")
@@ -90,15 +108,6 @@ def _own_types(runner: LiteRTRunner, sample: np.ndarray) -> np.ndarray:
 def _repeats(runner: LiteRTRunner, sample: np.ndarray) -> int:
     runner.seconds(sample, 3)  # warm up
     return max(1, round(SLICE_SECONDS / runner.seconds(sample, 3)))
-
-
-def processor() -> str:
-    """The name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def conditions(kernels: str = "default") -> str:
@@ -123,7 +132,7 @@ class Comparison:
         return f"{self.table.to_string(**_FORMATS)}\n{self._latency_note()}"
 
     def _latency_note(self) -> str:
-        return f"latency in µs: median, 5th and 95th percentile; {self.conditions}"
+        return f"latency in µs: median, 5th and 95th percentile of {ROUNDS} turns; {self.conditions}"
 
     def _repr_html_(self) -> str:
         return f"{self.table.to_html(**_FORMATS)}<p>{self._latency_note()}</p>"

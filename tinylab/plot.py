@@ -66,7 +66,9 @@ def comparison(compared: Comparison) -> Figure:
         _tidy(axes)
     spread = np.abs(table[["low", "high"]].to_numpy() - table[["latency"]].to_numpy()).T
     panels[2].errorbar(table["latency"], table.index, xerr=spread, fmt="none", ecolor="black", capsize=3)
-    figure.supxlabel(f"latency: {compared.conditions}; whiskers: 5th to 95th percentile", fontsize=8)
+    figure.supxlabel(
+        f"latency: {compared.conditions}; whiskers: 5th to 95th percentile of the turns", fontsize=8
+    )
     figure.tight_layout()
     plt.close(figure)
     return figure

@@ -10,6 +10,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
+import ml_dtypes  # noqa: F401  (NumPy learns "int4" and "bfloat16" from it)
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 

@@ -54,12 +54,7 @@ def _same_answers(expected: tuple[np.ndarray, np.ndarray], got: bytes) -> str:
     if not isinstance(got, (bytes, bytearray)):
         return f"expected  the file's bytes\ngot       {type(got).__name__}"
     x, answers = expected
-    difference = np.abs(runners.load(bytes(got)).predict(x) - answers).max()
-    return (
-        ""
-        if difference <= TOLERANCE
-        else f"the file's answers differ from the model's by up to {difference:.3g}"
-    )
+    return within(TOLERANCE)(answers, runners.load(bytes(got)).predict(x))
 
 
 to_tflite = Task(

@@ -16,9 +16,9 @@ TOLERANCE = {"float32": 1e-3, "float16": 5e-2}
 WARN_BELOW_DB = 6.0
 
 MISSING_WEIGHTS = (
-    "the converted file has no weights in it: it reads variables that nothing ever sets. This is what "
-    "tf.saved_model.save leaves of a Keras 3 model. Save it with model.export(directory), or give the "
-    "model itself to convert."
+    "the converted file has no weights in it: it reads variables that nothing ever sets. The converter "
+    "loses them from a Keras 3 model that was saved with tf.saved_model.save. Save it with "
+    "model.export(directory), or give the model itself to convert."
 )
 
 NAMES_LOST = (
@@ -65,7 +65,8 @@ def _check_inputs(source: Source, samples: list[Arrays] | None) -> Arrays:
     rng = np.random.default_rng(0)
     inputs = {}
     for name, shape, dtype in source.inputs:
-        inputs[name] = rng.random((CHECK_SAMPLES, *shape[1:])).astype(dtype)
+        size = (CHECK_SAMPLES, *shape[1:])
+        inputs[name] = (rng.random(size) if dtype.kind == "f" else rng.integers(0, 2, size)).astype(dtype)
     return inputs
 
 

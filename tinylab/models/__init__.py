@@ -66,5 +66,5 @@ def trained(name: str) -> keras.Model:
 
 
 def card(name: str) -> dict:
-    """What was recorded when a network was trained: seed, epochs, test accuracy, versions."""
+    """What was recorded when a network of `TRAINED` was trained: seed, epochs, test accuracy, versions."""
     return json.loads((WEIGHTS / f"{name}.json").read_text())

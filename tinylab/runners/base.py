@@ -97,6 +97,7 @@ class Runner(ABC):
 
         Raises:
             DataError: a wrong number of inputs or shape, NaN or infinity, or no numbers at all.
+            ModelFileError: the engine stopped while running it.
         """
         quantized = [self._quantized(a, spec) for a, spec in zip(self._as_list(x), self.inputs, strict=True)]
         outputs = self._run(quantized)
@@ -113,11 +114,16 @@ class Runner(ABC):
 
         Raises:
             DataError: a wrong number of inputs, dtype or shape.
+            ModelFileError: the engine stopped while running it.
         """
         return _single(self._run(self._checked(q)))
 
     def trace(self, q: Arrays) -> Trace:
-        """Like `predict_integers`, and every intermediate tensor with it."""
+        """Like `predict_integers`, and every intermediate tensor with it.
+
+        Raises:
+            TinylabError: LiteRT's default kernels keep no intermediate tensors.
+        """
         outputs, tensors = self._run_traced(self._checked(q))
         return Trace(_single(outputs), tensors)
 
@@ -174,7 +180,7 @@ def _single(arrays: list[np.ndarray]) -> Arrays:
 
 
 def _is_list_of_one(x: Arrays) -> bool:
-    return isinstance(x, (list, tuple)) and len(x) == 1 and np.ndim(x[0]) > 0
+    return isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], np.ndarray)
 
 
 def _described(specs: Sequence[TensorSpec]) -> str:

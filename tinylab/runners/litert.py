@@ -12,9 +12,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tinylab import tflite_file
-from tinylab.errors import ModelFileError, TinylabError
+from tinylab.errors import DataError, ModelFileError, TinylabError
 from tinylab.quiet import quiet
 from tinylab.runners.base import Runner
+from tinylab.tflite_file import TFLiteFile
 
 KERNELS = {
     "default": OpResolverType.AUTO,
@@ -25,28 +26,32 @@ THREADS = 1  # so that latencies can be compared
 CHUNK = 256  # samples in one invocation: large enough to be fast, small enough for memory
 
 
-def interpreter(
-    model: bytes | str | PathLike, kernels: str = "default", preserve_all_tensors: bool = False
-) -> Interpreter:
+def interpreter(model: bytes | str | PathLike, kernels: str = "default") -> Interpreter:
     """LiteRT's interpreter itself, one thread, its tensors allocated (again does no harm).
 
     Args:
         model: a .tflite file's bytes, or its path.
         kernels: "default", "optimized" or "reference".
-        preserve_all_tensors: keep intermediate results readable after a run; takes more memory.
 
     Raises:
         ModelFileError: not a .tflite, damaged, or with an operator that LiteRT lacks.
+        TinylabError: no such kernels.
     """
-    file = tflite_file.parse(model)
-    content, _ = tflite_file.read(model)
+    return _interpreter(tflite_file.parse(model), tflite_file.read(model)[0], kernels)
+
+
+def _interpreter(
+    file: TFLiteFile, content: bytes, kernels: str, keep_all_tensors: bool = False
+) -> Interpreter:
+    if kernels not in KERNELS:
+        raise TinylabError(f"no kernels {kernels!r}: there are {', '.join(KERNELS)}.")
     with quiet() as held_back:
         try:
             made = Interpreter(
                 model_content=content,
                 num_threads=THREADS,
                 experimental_op_resolver_type=KERNELS[kernels],
-                experimental_preserve_all_tensors=preserve_all_tensors,
+                experimental_preserve_all_tensors=keep_all_tensors,
             )
             made.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -69,12 +74,17 @@ class LiteRTRunner(Runner):
         self._content, _ = tflite_file.read(model)
         super().__init__(tflite_file.parse(model))
         self.kernels = kernels
-        self._interpreter = interpreter(model, kernels)
+        self._interpreter = _interpreter(self.file, self._content, kernels)
         self._free_batch = all(self.file.tensors[i].free_batch for i in self.file.inputs)
 
     def seconds(self, q: np.ndarray, invocations: int) -> float:
         """Wall time of one inference of one sample, a mean over so many in a row, in seconds."""
         inputs = self._checked(q)
+        if not self._free_batch and self.inputs[0].shape[0] != len(q):
+            raise DataError(
+                f"{self.file.name} takes batches of {self.inputs[0].shape[0]}: only a file whose batch is "
+                "free, or 1, can be timed on one sample."
+            )
         self._invoke(self._interpreter, inputs)
         started = time.perf_counter()
         for _ in range(invocations):
@@ -87,7 +97,9 @@ class LiteRTRunner(Runner):
                 return self._run_chunks(inputs, CHUNK)
             except _FixedInside:
                 self._free_batch = False
-                self._interpreter = interpreter(self._content, self.kernels)  # in the file's own batch again
+                self._interpreter = _interpreter(
+                    self.file, self._content, self.kernels
+                )  # in the file's own batch again
         return self._run_chunks(inputs, self.inputs[0].shape[0])
 
     def _run_chunks(self, inputs: list[np.ndarray], chunk: int) -> list[np.ndarray]:
@@ -131,7 +143,7 @@ class LiteRTRunner(Runner):
                 "operators and keeps no intermediate tensors."
             )
         self._run(inputs)  # finds out whether the batch is as free as the file says
-        keeping = interpreter(self._content, self.kernels, preserve_all_tensors=True)
+        keeping = _interpreter(self.file, self._content, self.kernels, keep_all_tensors=True)
         batch = max(len(inputs[0]), 1) if self._free_batch else self.inputs[0].shape[0]
         if len(inputs[0]) % batch or not len(inputs[0]):
             raise TinylabError(f"trace takes a multiple of {batch} samples for this file.")
