@@ -178,4 +178,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        stop(f"{error}. Make room, or see to the permissions of {ROOT}, and run this again.")
+    except KeyboardInterrupt:
+        stop("interrupted; run this again to go on.")
