@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tinylab import __version__
 from tinylab.errors import DAMAGED_NUMPY_FILE, DataError, TinylabError
@@ -98,16 +98,19 @@ def inspect(chosen: argparse.Namespace) -> None:
     operators = Table("", "operator", "inputs", "outputs", title=f"{file.name}: {file.size:,} bytes")
     for number, operator in enumerate(file.operators):
         operators.add_row(str(number), operator.name, _numbers(operator.inputs), _numbers(operator.outputs))
-    tensors = Table("", "tensor", "shape", "dtype", "scale", "zero point", "bytes")
+    name = Column("tensor", overflow="fold")  # names are long, and their ends tell them apart
+    tensors = Table("", name, "shape", "dtype", "scale", "zero point", "bytes")
     for tensor in file.tensors:
-        scale, zero_point = "", ""
-        if tensor.per_channel:
-            scale = f"{tensor.scale.min():.3g} to {tensor.scale.max():.3g} ({tensor.scale.size} channels)"
-        elif tensor.params:
-            scale, zero_point = f"{tensor.params.scale:.6g}", str(tensor.params.zero_point)
+        scale, zero_point = _span(tensor.scale), _span(tensor.zero_point)
         size = f"{tensor.nbytes:,}" if tensor.nbytes else ""
         tensors.add_row(
-            str(tensor.index), tensor.name, str(tensor.shape), tensor.dtype, scale, zero_point, size
+            str(tensor.index),
+            tensor.name,
+            "x".join(map(str, tensor.shape)),
+            tensor.dtype,
+            scale,
+            zero_point,
+            size,
         )
     console.print(operators, tensors)
     parts = [f"{size:,} bytes of {dtype}" for dtype, size in file.bytes_by_dtype.items()]
@@ -222,6 +225,14 @@ def _load_array(path: str) -> np.ndarray:
     if not isinstance(loaded, np.ndarray):
         raise DataError(f"{path}: expected one array (.npy), found {', '.join(loaded) or 'nothing'} (.npz).")
     return loaded
+
+
+def _span(values: np.ndarray) -> str:
+    """One value as it is, those of several channels as their number and range."""
+    if not values.size:
+        return ""
+    low, high = f"{values.min():.6g}", f"{values.max():.6g}"
+    return low if low == high else f"{values.size}: {values.min():.3g} to {values.max():.3g}"
 
 
 def _numbers(indices: tuple[int, ...]) -> str:
