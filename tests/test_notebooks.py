@@ -161,3 +161,14 @@ def test_readme_and_road_map_agree():
         assert f"| {lesson.name[:2]} | " in readme
         assert f"{lesson.title}" in readme
     assert readme.count("| yes |") == len(READY)
+
+
+def test_what_lesson_01_measured_is_what_it_promises():
+    """Its live training reaches 0.85, and the file agrees with Keras to 1e-5 on all test images."""
+    recap = outputs(ROOT / "notebooks" / "01_conversion.ipynb")[-1].data["text/plain"]
+    measured = dict(
+        re.findall(r"(accuracy of Keras|accuracy of the file|largest difference) +([\d.e-]+)", recap)
+    )
+    assert float(measured["accuracy of Keras"]) >= 0.85
+    assert float(measured["accuracy of the file"]) >= 0.85
+    assert float(measured["largest difference"]) <= 1e-5
