@@ -97,9 +97,8 @@ class LiteRTRunner(Runner):
                 return self._run_chunks(inputs, CHUNK)
             except _FixedInside:
                 self._free_batch = False
-                self._interpreter = _interpreter(
-                    self.file, self._content, self.kernels
-                )  # in the file's own batch again
+                # anew, because this one stays at the batch that failed
+                self._interpreter = _interpreter(self.file, self._content, self.kernels)
         return self._run_chunks(inputs, self.inputs[0].shape[0])
 
     def _run_chunks(self, inputs: list[np.ndarray], chunk: int) -> list[np.ndarray]:
