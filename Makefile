@@ -4,8 +4,6 @@ VENV := .venv/bin
 # JupyterLab refuses to start as root unless told that it is meant (containers).
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 FIRST := notebooks/00_start_here.ipynb
-# JupyterLab's terminals and kernels find the command tinylab.
-lab: export PATH := $(CURDIR)/$(VENV):$(PATH)
 # Progress bars are for people.
 test check: export TQDM_DISABLE = 1
 
@@ -16,7 +14,8 @@ help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
 
 lab: install ## install what is missing and open the course in JupyterLab
-	$(VENV)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_FLAGS)
+	@# PATH, so that JupyterLab's terminals and kernels find the command tinylab
+	PATH="$(CURDIR)/$(VENV):$$PATH" $(VENV)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_FLAGS)
 
 test: check-style ## install what is missing and run every test and every notebook
 	$(VENV)/pytest -n 2 --dist loadfile --doctest-modules tests tinylab

@@ -56,7 +56,8 @@ def version_of(python):
 def find_python():
     """This interpreter if it will do, else another one of this machine."""
     if sys.version_info[:2] in SUPPORTED:
-        return sys.executable
+        # the one below an activated environment: that may be the .venv which has just been removed
+        return getattr(sys, "_base_executable", sys.executable)
     for major, minor in SUPPORTED:
         found = shutil.which(f"python{major}.{minor}")
         if found and version_of(found) == (major, minor):

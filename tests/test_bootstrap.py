@@ -59,6 +59,11 @@ def test_another_python_of_the_machine_is_found(bootstrap, monkeypatch):
     assert bootstrap.find_python() == sys.executable
 
 
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="these tests run outside any environment")
+def test_an_activated_environment_is_looked_through(bootstrap):
+    assert Path(sys.prefix) not in Path(bootstrap.find_python()).parents
+
+
 def test_a_full_disk_is_noticed_before_the_download(bootstrap, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100e9, 99e9, 1e9))
