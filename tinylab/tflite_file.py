@@ -65,10 +65,12 @@ class Tensor:
 
     @property
     def params(self) -> AffineParams | None:
-        """Scale and zero point of a per-tensor quantized tensor, else None."""
-        if self.scale.size != 1:
+        """Scale and zero point of a quantized tensor, one or one a channel; None if not quantized."""
+        if not self.scale.size:
             return None
-        return AffineParams(float(self.scale[0]), int(self.zero_point[0]), np.dtype(self.dtype))
+        if self.per_channel:
+            return AffineParams(self.scale, self.zero_point, self.dtype, self.axis)
+        return AffineParams(float(self.scale[0]), int(self.zero_point[0]), self.dtype)
 
 
 @dataclass(frozen=True)

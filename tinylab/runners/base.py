@@ -40,7 +40,7 @@ class TensorSpec:
             raise ModelFileError(
                 f"tensor {tensor.name}: values of type {tensor.dtype} cannot go in or out."
             ) from None
-        params = tensor.params if np.issubdtype(dtype, np.integer) else None
+        params = None if tensor.per_channel or dtype.kind not in "iu" else tensor.params
         return cls(
             tensor.name,
             tensor.shape,
@@ -52,7 +52,7 @@ class TensorSpec:
     @property
     def params(self) -> AffineParams | None:
         """The two numbers and the dtype, as `tinylab.affine` takes them; None if not quantized."""
-        return None if self.scale is None else AffineParams(self.scale, self.zero_point, self.dtype)
+        return None if self.scale is None else AffineParams(self.scale, self.zero_point, self.dtype.name)
 
 
 @dataclass(frozen=True)
