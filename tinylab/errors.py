@@ -27,5 +27,9 @@ class AgreementWarning(UserWarning):
     """A quantized file answers very differently from the model it was made from."""
 
 
+class FloatInsideWarning(UserWarning):
+    """A file that was to be all integer computes something in float32."""
+
+
 class RepresentativeDataWarning(UserWarning):
     """Representative data that do not look like what the model was trained on."""

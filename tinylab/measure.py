@@ -4,8 +4,9 @@ A latency means something only with its conditions, so they are kept beside it: 
 and processor.
 """
 
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 
@@ -94,10 +95,15 @@ def latency(models: Mapping[str, Model], sample: np.ndarray, kernels: str = "def
     inputs = {name: _own_types(runner, sample) for name, runner in ready.items()}
     repeats = {name: _repeats(runner, inputs[name]) for name, runner in ready.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
-    for _ in tqdm(range(ROUNDS), desc="timing", delay=1, leave=False):
+    for _ in _progress(range(ROUNDS), "timing"):
         for name, runner in ready.items():
             times[name].append(runner.seconds(inputs[name], repeats[name]) * 1e6)
     return {name: Latency(*np.percentile(t, [50, 5, 95]).tolist()) for name, t in times.items()}
+
+
+def _progress(steps: Iterable, what: str) -> Iterable:
+    # tqdm's bar for notebooks does not ask for TQDM_DISABLE itself, as its other bars do
+    return tqdm(steps, desc=what, delay=1, leave=False, disable="TQDM_DISABLE" in os.environ)
 
 
 def _own_types(runner: LiteRTRunner, sample: np.ndarray) -> np.ndarray:
@@ -164,7 +170,7 @@ def compare(
     first = next(iter(sizes.values()))
     accuracies = {
         name: accuracy(runners.load(model, kernels=kernels), x, labels)
-        for name, model in tqdm(models.items(), desc="accuracy", delay=1, leave=False)
+        for name, model in _progress(models.items(), "accuracy")
     }
     times = latency(models, x[:1], kernels)
     rows = {

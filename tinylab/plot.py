@@ -5,19 +5,30 @@ its colours from the palette of Okabe and Ito (https://jfly.uni-koeln.de/color/)
 without full colour vision can tell apart.
 """
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tinylab.affine import AffineParams, dequantize, error_parts, largest_error, params_from_range, quantize
 from tinylab.measure import Comparison
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+PALETTE = (BLUE, ORANGE, GREEN, "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
+HATCHES = ("", "//", "..", "\\\\", "xx", "--", "", "oo")
 
 
 def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_facecolor("white")
+
+
+def _finished(figure: Figure) -> Figure:
+    figure.tight_layout()
+    plt.close(figure)  # the caller shows it: otherwise a notebook shows it twice
+    return figure
 
 
 def images(pictures: np.ndarray, captions: list[str]) -> Figure:
@@ -27,9 +38,7 @@ def images(pictures: np.ndarray, captions: list[str]) -> Figure:
         axes.imshow(picture[..., 0], cmap="gray_r")
         axes.set_title(caption, fontsize=9)
         axes.axis("off")
-    figure.tight_layout()
-    plt.close(figure)  # the caller shows it: otherwise a notebook shows it twice
-    return figure
+    return _finished(figure)
 
 
 def training(history: dict[str, list[float]]) -> Figure:
@@ -41,9 +50,7 @@ def training(history: dict[str, list[float]]) -> Figure:
     axes.set(xlabel="epoch", ylabel="accuracy (share of images)")
     axes.legend(frameon=False)
     _tidy(axes)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return _finished(figure)
 
 
 def comparison(compared: Comparison) -> Figure:
@@ -63,12 +70,165 @@ def comparison(compared: Comparison) -> Figure:
             axes.annotate(text.format(value), (end, place), (5, 0), textcoords="offset points", va="center")
         axes.set_xlabel(label)
         axes.margins(x=0.3)
+        if values.max() > 20 * values.min() > 0:
+            axes.set(xscale="log", xlabel=f"{label}, log scale")
+            axes.set_xlim(values.min() / 2, ends.max() * 10)
         _tidy(axes)
     spread = np.abs(table[["low", "high"]].to_numpy() - table[["latency"]].to_numpy()).T
     panels[2].errorbar(table["latency"], table.index, xerr=spread, fmt="none", ecolor="black", capsize=3)
     figure.supxlabel(
         f"latency: {compared.conditions}; whiskers: 5th to 95th percentile of the turns", fontsize=8
     )
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return _finished(figure)
+
+
+def number_line(params: AffineParams, value: float | None = None) -> Figure:
+    """The codes of an integer type as marks on the line of real numbers.
+
+    Args:
+        params: per-tensor scale and zero point.
+        value: a real number to show beside the code that it gets and the number that comes back.
+    """
+    low, high = params.limits
+    codes = np.arange(params.lowest, params.highest + 1)
+    figure, axes = plt.subplots(figsize=(8, 2.2), facecolor="white")
+    axes.hlines(0, low, high, color="black", lw=1)
+    if len(codes) <= 600:  # more marks than that would only be a black bar
+        axes.vlines(dequantize(codes, params), -0.12, 0.12, color=BLUE, lw=0.7)
+    for code in dict.fromkeys((params.lowest, params.zero_point, params.highest)):
+        place = float(dequantize(np.array(code), params))
+        axes.vlines(place, -0.35, 0.35, color="black", lw=1.2)
+        axes.text(place, -0.42, f"code {code}\n{place:.4g}", ha="center", va="top", fontsize=9)
+    if value is not None:
+        code = quantize(np.array(value), params)
+        axes.plot(float(dequantize(code, params)), 0, "s", color=ORANGE, ms=9, label="what comes back")
+        axes.plot(value, 0.3, "v", color=GREEN, ms=9, label="the value")
+        axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.3), fontsize=9)
+    margin = 0.06 * (high - low)
+    ends = [low, high] if value is None else [low, high, value]
+    axes.set(xlim=(min(ends) - margin, max(ends) + margin), ylim=(-1.1, 0.7), yticks=[], xlabel="real number")
+    axes.spines[["left", "top", "right"]].set_visible(False)
+    axes.set_facecolor("white")
+    return _finished(figure)
+
+
+def before_and_after(x: np.ndarray, params: AffineParams, unit: str = "value") -> Figure:
+    """Histograms of real numbers before quantization and of what comes back after it.
+
+    Args:
+        x: real numbers, any shape.
+        params: scale and zero point, per-tensor or per-channel.
+        unit: what the numbers are, for the axis.
+    """
+    back = dequantize(quantize(x, params), params)
+    figure, rows = plt.subplots(2, 1, figsize=(8, 3.6), sharex=True, facecolor="white")
+    edges = np.linspace(min(x.min(), back.min()), max(x.max(), back.max()), 240)
+    panels = ((x, BLUE, "float32"), (back, ORANGE, f"{params.dtype} and back"))
+    for axes, (values, colour, name) in zip(rows, panels, strict=True):
+        axes.hist(values.ravel(), edges, color=colour)
+        different = len(np.unique(values))
+        axes.set_title(f"{name}: {different:,} different numbers", fontsize=10, loc="left")
+        axes.set_ylabel("how many")
+        _tidy(axes)
+    rows[1].set_xlabel(unit)
+    return _finished(figure)
+
+
+def errors(x: np.ndarray, params: AffineParams) -> Figure:
+    """What quantizing does to each of some numbers, (N,) ascending, with the bound of half a step."""
+    figure, axes = plt.subplots(figsize=(8, 2.6), facecolor="white")
+    axes.plot(x, dequantize(quantize(x, params), params) - x, color=BLUE, lw=1)
+    for sign in (-1, 1):
+        label = "half a step, scale / 2" if sign > 0 else None
+        axes.axhline(sign * largest_error(params), color=ORANGE, ls="--", lw=1.5, label=label)
+    axes.set(xlabel="real number", ylabel="error")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 1.2), fontsize=9)
+    _tidy(axes)
+    return _finished(figure)
+
+
+def range_trade_off(x: np.ndarray, bound: float, bits: int) -> Figure:
+    """Where should a range end? The numbers, a symmetric range around them, and the error by its end.
+
+    Args:
+        x: real numbers, any shape.
+        bound: the range goes from -bound to bound.
+        bits: width of the codes.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), facecolor="white")
+    left.hist(x.ravel(), 120, color=BLUE, log=True)
+    for sign in (-1, 1):
+        left.axvline(
+            sign * bound, color=ORANGE, ls="--", lw=2, label="ends of the range" if sign > 0 else None
+        )
+    left.set(xlabel="value", ylabel="how many (log scale)")
+    bounds = np.abs(x).max() * np.linspace(0.05, 1, 24)
+    parts = [error_parts(x, params_from_range(-b, b, f"int{bits}", symmetric=True)) for b in bounds]
+    right.plot(bounds, [part.rmse for part in parts], color=BLUE, label="all")
+    right.plot(bounds, [part.rounding for part in parts], color=GREEN, ls=":", label="rounding")
+    right.plot(bounds, [part.clipping for part in parts], color=ORANGE, ls="--", label="clipping")
+    right.axvline(bound, color="black", lw=1, label="your range")
+    right.set(xlabel="end of the range", ylabel="RMSE", ylim=(0, None))
+    left.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
+    right.legend(frameon=False, fontsize=9)
+    _tidy(left)
+    _tidy(right)
+    return _finished(figure)
+
+
+def byte_accounts(accounts: Mapping[str, Mapping[str, int]]) -> Figure:
+    """Where the bytes of files went: a bar a file, cut into kinds.
+
+    Args:
+        accounts: bytes by kind, by the file's name.
+    """
+    accounts = _largest_kinds(accounts)
+    kinds = list(dict.fromkeys(kind for account in accounts.values() for kind in account))
+    names = list(accounts)[::-1]  # the first at the top
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.45 * len(names)), facecolor="white")
+    start = np.zeros(len(names))
+    for number, kind in enumerate(kinds):
+        sizes = np.array([accounts[name].get(kind, 0) for name in names]) / 1000
+        look = {"color": PALETTE[number], "hatch": HATCHES[number], "edgecolor": "white"}
+        axes.barh(names, sizes, left=start, label=kind, **look)
+        start += sizes
+    axes.set_xlabel("size (kB)")
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+    _tidy(axes)
+    return _finished(figure)
+
+
+def _largest_kinds(accounts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """As many kinds as there are colours, largest first; the others become one."""
+    largest: dict[str, int] = {}
+    for account in accounts.values():
+        for kind, size in account.items():
+            largest[kind] = max(size, largest.get(kind, 0))
+    shown = sorted(largest, key=largest.get, reverse=True)[: len(PALETTE) - 1]
+    merged = {}
+    for name, account in accounts.items():
+        rest = sum(size for kind, size in account.items() if kind not in shown)
+        merged[name] = {kind: account.get(kind, 0) for kind in shown} | {"all other kinds": rest}
+    return merged
+
+
+def calibration_curve(counts: Sequence[int], accuracies: np.ndarray, float_accuracy: float) -> Figure:
+    """Accuracy after calibration by number of samples: a dot a draw, a line through the medians.
+
+    Args:
+        counts: numbers of samples, (C,).
+        accuracies: of the quantized models, (draws, C).
+        float_accuracy: of the model before.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.2), facecolor="white")
+    for draw in accuracies:
+        axes.plot(counts, draw, "o", color=ORANGE, ms=5, alpha=0.7)
+    axes.plot([], [], "o", color=ORANGE, label="int8, one draw of images")
+    axes.plot(counts, np.median(accuracies, axis=0), color=BLUE, label="median of the draws")
+    axes.axhline(float_accuracy, color="black", ls="--", lw=1, label="float32")
+    axes.set(xscale="log", xlabel="representative images", ylabel="accuracy (share of images)")
+    axes.set_xticks(counts, map(str, counts))
+    axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=9)
+    _tidy(axes)
+    return _finished(figure)

@@ -27,11 +27,11 @@ def quiet() -> Iterator[Callable[[], str]]:
     'chatter'
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
-    levels = [logger.level for logger in loggers]
-    text = ""
+    states = [(logger.level, logger.disabled) for logger in loggers]
+    text = None
 
     def held_back() -> str:
-        return text or written()
+        return written() if text is None else text
 
     def written() -> str:
         file.seek(0)
@@ -42,7 +42,7 @@ def quiet() -> Iterator[Callable[[], str]]:
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         for logger in loggers:
-            logger.setLevel(logging.ERROR)
+            logger.disabled = True  # a level would not do: TensorFlow sets absl's
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -50,6 +50,7 @@ def quiet() -> Iterator[Callable[[], str]]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-            for logger, level in zip(loggers, levels, strict=True):
+            for logger, (level, disabled) in zip(loggers, states, strict=True):
                 logger.setLevel(level)
+                logger.disabled = disabled
             text = written()

@@ -1,10 +1,17 @@
 """Widgets of the lessons, made of core ipywidgets only, so that versions 7.7 (Colab) and 8 both work."""
 
+import base64
 import html
+import io
 from collections.abc import Callable, Sequence
 
 import ipywidgets
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
 
+from tinylab import plot
+from tinylab.affine import dequantize, error_parts, largest_error, params_from_range, quantize
 from tinylab.errors import TinylabError
 
 Option = str | int | float
@@ -71,3 +78,142 @@ class Prediction(ipywidgets.VBox):
 
     def _say(self, text: str) -> None:
         self._verdict.value = text
+
+
+class _Explorer:
+    """Controls above a picture and a reading of it in words; each change of a control redraws both.
+
+    Not a widget itself but something that shows one, together with a still picture for pages that
+    cannot run widgets.
+    """
+
+    controls: dict[str, ipywidgets.Widget]
+
+    def _start(self, rows: Sequence[Sequence[str]], alternative: str) -> None:
+        """Lay the controls out in rows, and begin to listen to them.
+
+        Args:
+            rows: names of controls, row by row.
+            alternative: what the picture shows, for those who cannot see it.
+        """
+        self._alternative = alternative
+        self._picture, self._reading = ipywidgets.HTML(), ipywidgets.HTML()
+        boxes = [ipywidgets.HBox([self.controls[name] for name in row]) for row in rows]
+        self.widget = ipywidgets.VBox([*boxes, self._picture, self._reading])
+        for control in self.controls.values():
+            control.observe(lambda _: self._redraw(), "value")
+        self._redraw()
+
+    def _redraw(self) -> None:
+        try:
+            figure, reading = self._state()
+        except TinylabError as error:
+            self._reading.value = html.escape(str(error))
+            return
+        self._png = _png(figure)
+        encoded = base64.b64encode(self._png).decode()
+        alternative = html.escape(f"{self._alternative} {reading}", quote=True)
+        self._picture.value = (
+            f'<img alt="{alternative}" style="max-width: 100%" src="data:image/png;base64,{encoded}">'
+        )
+        self._text = reading
+        self._reading.value = f"<p>{html.escape(reading)}</p>"
+
+    def _state(self) -> tuple[Figure, str]:
+        """The picture that the controls ask for, and its reading."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _ipython_display_(self) -> None:
+        # Of these, a page shows the first that it can: the widget, else the picture, else the words.
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        shown = {
+            "application/vnd.jupyter.widget-view+json": view,
+            "image/png": base64.b64encode(self._png).decode(),
+            "text/plain": repr(self),
+        }
+        display(shown, raw=True)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return buffer.getvalue()
+
+
+def _slider(kind: type, description: str, **options: float) -> ipywidgets.Widget:
+    return kind(
+        description=description,
+        style={"description_width": "90px"},
+        layout=ipywidgets.Layout(width="420px"),
+        **options,
+    )
+
+
+class AffineExplorer(_Explorer):
+    """Move a range, a width and a value, and see scale, zero point, code and error follow.
+
+    Sliders answer to the mouse and to the arrow keys. The first state is the course's own example:
+    -3.0 to 6.0 onto -128 to 127.
+    """
+
+    def __init__(self):
+        sliders = {
+            "low": _slider(ipywidgets.FloatSlider, "range from", value=-3.0, min=-10, max=10, step=0.1),
+            "high": _slider(ipywidgets.FloatSlider, "range to", value=6.0, min=-10, max=10, step=0.1),
+            "bits": _slider(ipywidgets.IntSlider, "bits", value=8, min=2, max=16),
+            "value": _slider(ipywidgets.FloatSlider, "value", value=1.0, min=-12, max=12, step=0.01),
+        }
+        symmetric = ipywidgets.Checkbox(description="symmetric", value=False, indent=False)
+        self.controls = {**sliders, "symmetric": symmetric}
+        rows = (("low", "high"), ("bits", "symmetric"), ("value",))
+        self._start(rows, "A line of real numbers with a mark for each code.")
+
+    def _state(self) -> tuple[Figure, str]:
+        low, high, bits, value, symmetric = (
+            self.controls[name].value for name in ("low", "high", "bits", "value", "symmetric")
+        )
+        params = params_from_range(low, high, f"int{bits}", symmetric)
+        code = quantize(np.array(value), params)
+        back = float(dequantize(code, params))
+        first, last = params.limits
+        reading = (
+            f"scale {params.scale:.6g}, zero_point {params.zero_point}, codes {params.lowest} to "
+            f"{params.highest}. The value {value:g} gets the code {code}, which stands for {back:.6g}: "
+            f"error {back - value:+.4g}"
+        )
+        reading += (
+            ", clipped." if value < first or value > last else f" (at most {largest_error(params):.4g})."
+        )
+        return plot.number_line(params, value), reading
+
+
+class RangeExplorer(_Explorer):
+    """Move the end of a symmetric range over real data: rounding error inside, clipping error outside."""
+
+    def __init__(self, x: np.ndarray, bits: int = 4):
+        """Make the explorer.
+
+        Args:
+            x: real numbers to quantize, any shape, not all 0.
+            bits: the width to begin with.
+        """
+        self._x = np.asarray(x)
+        share = _slider(ipywidgets.IntSlider, "range, in %", value=100, min=5, max=100, step=5)
+        width = _slider(ipywidgets.IntSlider, "bits", value=bits, min=2, max=8)
+        self.controls = {"share": share, "bits": width}
+        self._start((("share", "bits"),), "A histogram with the ends of a range, and error by its end.")
+
+    def _state(self) -> tuple[Figure, str]:
+        share, bits = self.controls["share"].value, self.controls["bits"].value
+        bound = float(np.abs(self._x).max()) * share / 100
+        params = params_from_range(-bound, bound, f"int{bits}", symmetric=True)
+        parts = error_parts(self._x, params)
+        reading = (
+            f"{bits} bits from {-bound:.3g} to {bound:.3g}: scale {params.scale:.3g}. Error (RMSE) "
+            f"{parts.rmse:.3g}: rounding {parts.rounding:.3g}, clipping {parts.clipping:.3g}; "
+            f"{parts.clipped:.1%} of the values clipped."
+        )
+        return plot.range_trade_off(self._x, bound, bits), reading

@@ -7,11 +7,13 @@ import numpy as np
 
 from tinylab import runners, tflite_file
 from tinylab.conversion.source import Arrays, Source
-from tinylab.errors import AgreementWarning, ConversionError
+from tinylab.errors import AgreementWarning, ConversionError, FloatInsideWarning
+from tinylab.precision import precision
 
 CHECK_SAMPLES = 8
 # Largest difference from the model, relative to its largest output (at least 1).
 TOLERANCE = {"float32": 1e-3, "float16": 5e-2}
+ALL_INTEGER = ("int8", "int8_uint8_io", "int16x8")
 # Below this, an integer file no longer resembles its model: the error is half the signal.
 WARN_BELOW_DB = 6.0
 
@@ -31,6 +33,8 @@ def check(content: bytes, source: Source, recipe: str, samples: list[Arrays] | N
     """Run the file beside its model on a few inputs; raise or warn where they part."""
     if any(operator.name == "READ_VARIABLE" for operator in tflite_file.parse(content).operators):
         raise ConversionError(MISSING_WEIGHTS)
+    if recipe in ALL_INTEGER:
+        _look_for_float(content, recipe)
     inputs = _check_inputs(source, samples)
     expected = source.answer(inputs)
     answers = _answers_of_file(content, inputs, list(expected))
@@ -41,6 +45,18 @@ def check(content: bytes, source: Source, recipe: str, samples: list[Arrays] | N
         )
     for name, reference in expected.items():
         _compare(answers[name], reference.astype(np.float64), recipe)
+
+
+def _look_for_float(content: bytes, recipe: str) -> None:
+    """Warn of operators without an integer version, which the converter leaves in float32 in silence."""
+    computed = precision(content)
+    if any(leftover.role != "unused" for leftover in computed.leftovers):
+        warnings.warn(
+            f"the {recipe} file still computes in float32: {computed.verdict}. A microcontroller may refuse "
+            "it; replace those operators, ELU by ReLU for instance.",
+            FloatInsideWarning,
+            stacklevel=4,
+        )
 
 
 def _answers_of_file(content: bytes, inputs: Arrays, outputs: list[str]) -> Arrays:

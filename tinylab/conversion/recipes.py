@@ -58,6 +58,7 @@ def convert(
     Warns:
         RepresentativeDataWarning: values far larger than networks are usually trained on.
         AgreementWarning: a quantized file whose answers resemble the model's very little.
+        FloatInsideWarning: an integer recipe whose file still computes something in float32.
     """
     if not isinstance(recipe, Recipe):
         raise ConversionError(f"expected a Recipe such as Recipe.INT8, not {recipe!r}.")
