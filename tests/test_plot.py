@@ -1,0 +1,123 @@
+"""Figures show what they were given, on axes that say what they are."""
+
+import matplotlib.colors
+import numpy as np
+import pandas as pd
+import pytest
+
+from tinylab import plot
+from tinylab.affine import AffineParams, dequantize, params_from_data, params_from_range, quantize
+from tinylab.measure import Comparison
+
+X = np.random.default_rng(0).normal(size=5000)
+ACCOUNTS = {"a": {"weights": 4000, "names": 50}, "b": {"weights": 1000, "scales": 200}}
+PER_CHANNEL = params_from_data(X.reshape(2, -1), "int4", symmetric=True, axis=0)
+
+
+def compared(*latencies):
+    rows = [
+        {"bytes": 1000, "smaller": 1.0, "accuracy": 0.8, "latency": t, "low": t / 2, "high": 2 * t}
+        for t in latencies
+    ]
+    return Comparison(pd.DataFrame(rows, index=[f"model {i}" for i in range(len(rows))]), "some kernels")
+
+
+FIGURES = {
+    "images": lambda: plot.images(np.zeros((2, 4, 4, 1)), ["one", "two"]),
+    "training": lambda: plot.training({"accuracy": [0.5, 0.6], "val_accuracy": [0.4, 0.5]}),
+    "comparison": lambda: plot.comparison(compared(10.0, 20.0)),
+    "number_line": lambda: plot.number_line(params_from_range(-3.0, 6.0), 1.0),
+    "before_and_after": lambda: plot.before_and_after(X.reshape(2, -1), PER_CHANNEL),
+    "errors": lambda: plot.errors(np.linspace(-3, 6, 100), params_from_range(-3.0, 6.0, "int4")),
+    "range_trade_off": lambda: plot.range_trade_off(X, 2.0, 4),
+    "byte_accounts": lambda: plot.byte_accounts(ACCOUNTS),
+    "calibration_curve": lambda: plot.calibration_curve([1, 10], np.array([[0.7, 0.8], [0.6, 0.8]]), 0.85),
+}
+
+
+def test_every_figure_is_looked_at_here():
+    public = {name for name, value in vars(plot).items() if getattr(value, "__module__", "") == plot.__name__}
+    assert {name for name in public if not name.startswith("_")} == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_has_labels_and_a_white_ground_and_can_be_saved(name, tmp_path):
+    figure = FIGURES[name]()
+    assert matplotlib.colors.to_hex(figure.get_facecolor()) == "#ffffff"
+    if name != "images":
+        assert all(axes.get_xlabel() for axes in figure.axes if axes.get_xticklabels() and axes.axison)
+    figure.savefig(tmp_path / "figure.png")
+    assert not matplotlib.pyplot.get_fignums(), "an open figure would be shown twice in a notebook"
+
+
+def test_colours_can_be_told_apart_without_colour_vision():
+    """In grey, and with a hatch where greys are close: no two kinds look the same."""
+    greys = [
+        round(np.dot(matplotlib.colors.to_rgb(colour), (0.299, 0.587, 0.114)), 1) for colour in plot.PALETTE
+    ]
+    assert len(set(zip(greys, plot.HATCHES, strict=True))) == len(plot.PALETTE)
+
+
+def test_the_number_line_has_a_mark_for_each_code_and_shows_what_comes_back():
+    params = params_from_range(-3.0, 6.0, "int4")
+    axes = plot.number_line(params, 7.5).axes[0]
+    marks = max((len(lines.get_segments()) for lines in axes.collections), default=0)
+    assert marks == 16
+    back = next(line for line in axes.lines if line.get_label() == "what comes back")
+    assert back.get_xdata()[0] == dequantize(quantize(np.array(7.5), params), params)
+    low, high = axes.get_xlim()
+    assert low < -3
+    assert high > 7.5
+
+
+@pytest.mark.parametrize("dtype", ["uint2", "int16"])
+def test_the_number_line_of_any_width_can_be_drawn(dtype):
+    assert plot.number_line(params_from_range(-1.0, 1.0, dtype), 0.3)
+
+
+def test_before_and_after_count_the_different_numbers():
+    titles = [axes.get_title(loc="left") for axes in plot.before_and_after(X, AffineParams(1.0, 0)).axes]
+    assert titles[0] == "float32: 5,000 different numbers"
+    assert titles[1] == f"int8 and back: {len(np.unique(np.round(X)))} different numbers"
+
+
+def test_errors_stay_between_their_bounds_in_the_figure():
+    axes = plot.errors(np.linspace(-3, 6, 1000), params_from_range(-3.0, 6.0, "int4")).axes[0]
+    saw, *bounds = axes.lines
+    largest = max(bound.get_ydata()[0] for bound in bounds)
+    assert np.abs(saw.get_ydata()).max() == pytest.approx(largest, rel=0.02)
+
+
+def test_a_bar_is_as_long_as_its_file():
+    axes = plot.byte_accounts(ACCOUNTS).axes[0]
+    ends = {}
+    for bar in axes.patches:
+        ends[round(bar.get_y(), 3)] = max(ends.get(round(bar.get_y(), 3), 0), bar.get_x() + bar.get_width())
+    assert sorted(ends.values()) == pytest.approx([1.2, 4.05])
+
+
+def test_more_kinds_than_colours_are_merged_and_none_is_lost():
+    many = {"file": {f"kind {i}": 100 + i for i in range(20)}}
+    axes = plot.byte_accounts(many).axes[0]
+    assert len(axes.get_legend().get_texts()) == len(plot.PALETTE)
+    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(sum(many["file"].values()) / 1000)
+
+
+def test_latencies_far_apart_are_shown_on_a_logarithmic_scale():
+    assert plot.comparison(compared(10.0, 20.0)).axes[2].get_xscale() == "linear"
+    far = plot.comparison(compared(10.0, 900.0)).axes[2]
+    assert far.get_xscale() == "log"
+    assert "log scale" in far.get_xlabel()
+
+
+def test_the_calibration_curve_goes_through_the_medians():
+    accuracies = np.array([[0.5, 0.8], [0.7, 0.8], [0.6, 0.9]])
+    axes = plot.calibration_curve([1, 10], accuracies, 0.85).axes[0]
+    median = next(line for line in axes.lines if line.get_label() == "median of the draws")
+    assert median.get_ydata().tolist() == [0.6, 0.8]
+
+
+def test_the_trade_off_adds_up():
+    axes = plot.range_trade_off(X, 2.0, 4).axes[1]
+    whole, rounding, clipping = (line.get_ydata() for line in axes.lines[:3])
+    assert np.allclose(np.square(whole), np.square(rounding) + np.square(clipping))
