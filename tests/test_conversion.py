@@ -11,7 +11,13 @@ import pytest
 from tinylab import runners
 from tinylab._tensorflow import keras, tf
 from tinylab.conversion import Recipe, convert, recipes
-from tinylab.errors import AgreementWarning, ConversionError, DataError, RepresentativeDataWarning
+from tinylab.errors import (
+    AgreementWarning,
+    ConversionError,
+    DataError,
+    FloatInsideWarning,
+    RepresentativeDataWarning,
+)
 from tinylab.quiet import quiet
 
 from .conftest import slow
@@ -206,6 +212,22 @@ def test_a_quantized_file_of_another_model_is_warned_of(recipe, monkeypatch):
 
 
 # Representative data
+
+
+@pytest.mark.parametrize("recipe", [Recipe.INT8, *slow(Recipe.INT8_UINT8_IO)])
+def test_a_file_with_a_float_island_is_warned_of_where_convert_is_called(recipe):
+    layers = [keras.layers.Dense(4, "elu", input_shape=(3,)), keras.layers.Dense(2)]
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    with pytest.warns(FloatInsideWarning, match=r"float32 islands \(ELU\)") as caught:
+        convert(keras.Sequential(layers), recipe, x)
+    assert caught[0].filename == __file__
+
+
+def test_a_file_of_integers_only_is_not_warned_of(recwarn):
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    convert(dense(), Recipe.INT8, x)
+    convert(dense(), Recipe.DYNAMIC_RANGE, x)
+    assert not [warning for warning in recwarn if warning.category is FloatInsideWarning]
 
 
 @pytest.mark.filterwarnings("ignore::tinylab.errors.RepresentativeDataWarning")

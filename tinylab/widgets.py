@@ -117,7 +117,7 @@ class _Explorer:
             f'<img alt="{alternative}" style="max-width: 100%" src="data:image/png;base64,{encoded}">'
         )
         self._text = reading
-        self._reading.value = f"<p>{html.escape(reading)}</p>"
+        self._reading.value = f'<p style="max-width: 720px; line-height: 1.4">{html.escape(reading)}</p>'
 
     def _state(self) -> tuple[Figure, str]:
         """The picture that the controls ask for, and its reading."""
