@@ -62,7 +62,10 @@ def _interpreter(
 def _reason(error: Exception, chatter: str) -> str:
     """The one line of LiteRT's complaint that says why."""
     lines = [line.strip() for line in f"{error}\n{chatter}".splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    reason = lines[0] if lines else type(error).__name__
+    if "XNNPACK" in reason:
+        reason += " The default kernels do not take it; kernels='reference' may. Is a range far too wide?"
+    return reason
 
 
 class LiteRTRunner(Runner):
