@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tinylab import cli, measure, runners, tflite_file
+from tinylab.byte_account import account
 
 RECIPES = ("float32", "int8")
 
@@ -73,10 +74,40 @@ def test_inspect_prints_operators_tensors_and_bytes(tinylab, work):
     code, out, err = tinylab("inspect", "int8.tflite")
     assert (code, err) == (0, "")
     file = tflite_file.parse(work / "int8.tflite")
-    for expected in ("FULLY_CONNECTED", f"{file.size:,} bytes", "bytes of int8", "zero point"):
+    for expected in ("FULLY_CONNECTED", f"{file.size:,} bytes", "zero point"):
         assert expected in out
+    assert "quantization: all integer: weights int8, activations int8\n" in out
     for tensor in file.tensors:
         assert tensor.name in out
+
+
+def test_inspect_accounts_for_every_byte(tinylab, work):
+    _, out, _ = tinylab("inspect", "int8.tflite")
+    accounted = account(work / "int8.tflite")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
+    printed = {row[0]: row[1:] for row in rows if len(row) == 3 and row[2].endswith("%")}
+    assert printed.pop("the whole file") == [f"{accounted.size:,}", "100.0 %"]
+    assert list(printed) == list(accounted.bytes_by_kind)
+    assert [int(size.replace(",", "")) for size, _ in printed.values()] == [*accounted.bytes_by_kind.values()]
+    assert sum(float(share.rstrip(" %")) for _, share in printed.values()) == pytest.approx(100, abs=0.5)
+
+
+def test_inspect_says_which_tensors_stayed_float32_and_why(tinylab, work, dense_files):
+    (work / "dynamic_range.tflite").write_bytes(dense_files["dynamic_range"])
+    _, out, _ = tinylab("inspect", "dynamic_range.tflite")
+    assert "quantization: float32, although dynamic range quantization was asked for\n" in out
+    assert "  float32: weights 1 2: dynamic range leaves weights with fewer than 1,024 elements" in out
+    assert "  float32: input 0, activation 3, output 4: dynamic range quantizes no activations" in out
+
+
+def test_inspect_prints_names_as_they_are(tinylab, work):
+    content = (work / "int8.tflite").read_bytes()
+    name = tflite_file.parse(content).tensors[0].name.encode()
+    odd = b"[red]with [/] brackets"
+    (work / "odd.tflite").write_bytes(content.replace(name, odd.ljust(len(name), b"]")))
+    code, out, err = tinylab("inspect", "odd.tflite")
+    assert (code, err) == (0, "")
+    assert odd.decode() in out
 
 
 def test_inspect_as_json_holds_the_same(tinylab, work):
@@ -85,6 +116,12 @@ def test_inspect_as_json_holds_the_same(tinylab, work):
     assert (code, err) == (0, "")
     assert printed["size"] == file.size
     assert printed["bytes_by_dtype"] == file.bytes_by_dtype
+    assert printed["bytes_by_kind"] == account(work / "int8.tflite").bytes_by_kind
+    assert [tensor["role"] for tensor in printed["tensors"]] == list(file.roles)
+    assert (printed["verdict"], printed["float32"]) == ("all integer: weights int8, activations int8", [])
+    _, out, _ = tinylab("inspect", "float32.tflite", "--json")
+    reason = "nothing was quantized: the converter's optimizations were not set"
+    assert json.loads(out)["float32"][0] == {"subgraph": 0, "index": 0, "role": "input", "reason": reason}
     assert [operator["name"] for operator in printed["operators"]] == [o.name for o in file.operators]
     assert [tensor["scale"] for tensor in printed["tensors"]] == [t.scale.tolist() for t in file.tensors]
 

@@ -8,8 +8,8 @@ import pytest
 import tinylab
 
 FLOORS = (
-    ("errors", "quiet", "machine", "affine"),
-    ("tflite_file", "runners"),
+    ("errors", "quiet", "machine", "flatbuffer", "affine", "fixed_point"),
+    ("tflite_file", "byte_account", "precision", "runners"),
     ("_tensorflow", "data", "models", "conversion"),
     ("measure",),
     ("plot", "widgets"),

@@ -89,23 +89,27 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 def inspect(chosen: argparse.Namespace) -> None:
     """Print what a file consists of."""
     from tinylab import tflite_file
+    from tinylab.byte_account import account
+    from tinylab.precision import precision
 
     file = tflite_file.parse(chosen.file)
+    bytes_of, computes = account(chosen.file), precision(chosen.file)
     if chosen.json:
-        _print_json(_file_as_dict(file))
+        _print_json(_file_as_dict(file, bytes_of, computes))
         return
-    console = Console()
+    console = Console(markup=False)  # names in a file may hold square brackets
     operators = Table("", "operator", "inputs", "outputs", title=f"{file.name}: {file.size:,} bytes")
     for number, operator in enumerate(file.operators):
         operators.add_row(str(number), operator.name, _numbers(operator.inputs), _numbers(operator.outputs))
     name = Column("tensor", overflow="fold")  # names are long, and their ends tell them apart
-    tensors = Table("", name, "shape", "dtype", "scale", "zero point", "bytes")
-    for tensor in file.tensors:
+    tensors = Table("", name, "role", "shape", "dtype", "scale", "zero point", "bytes")
+    for tensor, role in zip(file.tensors, file.roles, strict=True):
         scale, zero_point = _span(tensor.scale), _span(tensor.zero_point)
         size = f"{tensor.nbytes:,}" if tensor.nbytes else ""
         tensors.add_row(
             str(tensor.index),
             tensor.name,
+            role,
             "x".join(map(str, tensor.shape)),
             tensor.dtype,
             scale,
@@ -113,31 +117,77 @@ def inspect(chosen: argparse.Namespace) -> None:
             size,
         )
     console.print(operators, tensors)
-    parts = [f"{size:,} bytes of {dtype}" for dtype, size in file.bytes_by_dtype.items()]
-    rest = file.size - sum(file.bytes_by_dtype.values())
-    console.print(f"constants: {', '.join(parts) or 'none'}; structure, names and padding: {rest:,} bytes")
     console.print(f"inputs: {_numbers(file.inputs)}; outputs: {_numbers(file.outputs)}")
+    console.print(_bytes_table(bytes_of))
+    console.print(f"quantization: {computes.verdict}", soft_wrap=True)
+    for reason, leftovers in computes.by_reason.items():
+        console.print(f"  float32: {_places(leftovers)}: {reason}", soft_wrap=True)
 
 
-def _file_as_dict(file: Any) -> dict:
+def _bytes_table(bytes_of: Any) -> Table:
+    kinds = Table("kind", *(Column(name, justify="right") for name in ("bytes", "share")), show_footer=True)
+    for column, total in zip(kinds.columns, ("the whole file", f"{bytes_of.size:,}", "100.0 %"), strict=True):
+        column.footer = total
+    for kind, size in bytes_of.bytes_by_kind.items():
+        kinds.add_row(kind, f"{size:,}", f"{size / bytes_of.size:.1%}".replace("%", " %"))
+    return kinds
+
+
+def _places(leftovers: list) -> str:
+    """Which tensors, by role: "weights 3 5, activation 7 8"."""
+    places: dict[str, list[int]] = {}
+    for leftover in leftovers:
+        where = f" of subgraph {leftover.subgraph}" if leftover.subgraph else ""
+        places.setdefault(leftover.role + where, []).append(leftover.tensor.index)
+    return ", ".join(f"{role} {_ranges(indices)}" for role, indices in places.items())
+
+
+def _ranges(indices: list[int]) -> str:
+    """Ascending numbers, short.
+
+    >>> _ranges([1, 2, 4, 5, 6, 9])
+    '1 2 4-6 9'
+    """
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else _numbers(tuple(run)) for run in runs)
+
+
+def _file_as_dict(file: Any, bytes_of: Any, computes: Any) -> dict:
     return {
         "file": file.name,
         "size": file.size,
         "inputs": file.inputs,
         "outputs": file.outputs,
         "bytes_by_dtype": file.bytes_by_dtype,
+        "bytes_by_kind": bytes_of.bytes_by_kind,
+        "verdict": computes.verdict,
+        "float32": [
+            {
+                "subgraph": leftover.subgraph,
+                "index": leftover.tensor.index,
+                "role": leftover.role,
+                "reason": leftover.reason,
+            }
+            for leftover in computes.leftovers
+        ],
         "operators": [{"name": o.name, "inputs": o.inputs, "outputs": o.outputs} for o in file.operators],
         "tensors": [
             {
                 "index": t.index,
                 "name": t.name,
+                "role": role,
                 "shape": t.shape,
                 "dtype": t.dtype,
                 "scale": t.scale.tolist(),
                 "zero_point": t.zero_point.tolist(),
                 "bytes": t.nbytes,
             }
-            for t in file.tensors
+            for t, role in zip(file.tensors, file.roles, strict=True)
         ],
     }
 
