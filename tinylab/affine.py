@@ -76,8 +76,7 @@ class AffineParams:
         >>> AffineParams(0.5, 0, "uint12").storage
         dtype('uint16')
         """
-        name, bits = re.fullmatch(r"(u?int)(\d+)", str(self.dtype)).groups()
-        return np.dtype(f"{name}{next(size for size in (8, 16, 32, 64) if size >= int(bits))}")
+        return np.min_scalar_type(self.lowest or self.highest)  # lowest is 0 if unsigned
 
     @property
     def limits(self) -> tuple[float | np.ndarray, float | np.ndarray]:
@@ -105,9 +104,9 @@ def params_from_range(
         symmetric:  scale = max(|low|, |high|) / (highest - zero_point),  zero_point in the middle
 
     with the middle 0 for signed types (so that int8 uses -127 to 127) and 128 for uint8. The scale
-    is a float32 number, because a file keeps it as one, and low / scale is rounded to float32
-    before it is rounded to an integer, because LiteRT's converter does that too. A range of
-    nothing but 0 gets the scale 1: every scale represents it exactly.
+    is a float32 number, because a file keeps it as one, and lowest - low / scale is rounded to
+    float32 before it is rounded to an integer, because LiteRT's converter does that too. A range
+    of nothing but 0 gets the scale 1: every scale represents it exactly.
 
     Source: Jacob et al. (2018), section 3, and LiteRT's quantization specification,
     https://ai.google.dev/edge/litert/models/quantization_spec.
@@ -120,7 +119,7 @@ def params_from_range(
 
     Raises:
         DataError: low above high, NaN or infinity, a range too narrow or too wide for float32, arrays
-            without an axis, or a type of another width.
+            without an axis, no channels, or a type of another width.
 
     >>> params_from_range(-1.0, 1.0, "int4", symmetric=True)
     AffineParams(scale=0.1428571492433548, zero_point=0, dtype='int4', axis=None)
@@ -128,29 +127,32 @@ def params_from_range(
     0
     """
     lowest, highest = integer_limits(dtype)
-    if (highest - lowest + 1).bit_length() - 1 not in RANGE_BITS:
+    if (highest - lowest).bit_length() not in RANGE_BITS:
         raise DataError(f"{dtype}: a width of {RANGE_BITS[0]} to {RANGE_BITS[-1]} bits expected.")
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
         low, high = (np.asarray(end, np.float64).astype(np.float32) for end in (low, high))
-    if low.shape != high.shape or low.ndim > 1 or (low.ndim == 1) != (axis is not None):
+    if low.shape != high.shape or low.ndim != (axis is not None) or not low.size:
         raise DataError(
             f"low {low.shape} and high {high.shape}: two numbers, or two arrays (C,) and an axis, expected."
         )
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
         raise DataError("a range from low to high expected, in finite numbers, low not above high.")
-    low, high = np.minimum(low, 0), np.maximum(high, 0)
-    if symmetric:
-        zero_point = np.full(low.shape, (lowest + highest + 1) // 2)
-        scale = np.maximum(-low, high) / np.float32(highest - zero_point.flat[0])
-    else:
-        with np.errstate(over="ignore"):
+    low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
+    middle = (lowest + highest + 1) // 2
+    with np.errstate(over="ignore"):
+        if symmetric:
+            scale = np.maximum(-low, high) / np.float32(highest - middle)
+        else:
             scale = (high - low) / np.float32(highest - lowest)
-    scale = np.where(low == high, np.float32(1), scale)
-    if not (np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)).all():
+        scale = np.where(low == high, np.float32(1), scale)
+        widest = scale * np.float32(highest - lowest)  # between any two integers
+    if not (np.isfinite(widest) & (scale >= np.finfo(np.float32).tiny)).all():
         raise DataError("the range is too narrow or too wide for a scale in float32.")
-    if not symmetric:
+    if symmetric:
+        zero_point = np.full(low.shape, middle)
+    else:
         zero_point = round_half_away(np.float32(lowest - low / scale.astype(np.float64)))
-        zero_point = np.where(low == high, np.clip(0, lowest, highest), zero_point).astype(np.int64)
+        zero_point = np.where(low == high, 0, zero_point).astype(np.int64)
     if axis is None:
         return AffineParams(float(scale), int(zero_point), dtype)
     return AffineParams(scale.astype(np.float32), zero_point, dtype, axis)
@@ -191,16 +193,17 @@ def round_half_away(x: np.ndarray) -> np.ndarray:
     >>> round_half_away(np.array([-2.5, -0.5, 0.49999999999999994, 0.5, 1.5]))
     array([-3., -1.,  0.,  1.,  2.])
     """
-    whole = np.trunc(x)
-    return whole + np.copysign(np.abs(x - whole) >= 0.5, x)
+    fraction, whole = np.modf(x)
+    return whole + np.copysign(np.abs(fraction) >= 0.5, x)
 
 
 def quantize(x: np.ndarray, params: AffineParams) -> np.ndarray:
     """Real numbers to integers: q = round(x / scale) + zero_point, saturated.
 
     Rounds to nearest, halves away from zero, with the division in float32: what the reference kernel
-    of LiteRT's QUANTIZE does (other kernels may round an exact half the other way). What lies beyond
-    the type's range becomes its smallest or largest integer.
+    of LiteRT's QUANTIZE does. (Other kernels may round an exact half the other way. The converter
+    multiplies weights by 1 / scale instead, which moves about one in a million, off a half, by one.)
+    What lies beyond the type's range becomes its smallest or largest integer.
 
     Args:
         x: real numbers, any shape; if per-channel, with params.axis as long as the scales.
@@ -210,18 +213,19 @@ def quantize(x: np.ndarray, params: AffineParams) -> np.ndarray:
         Integers of `params.storage`, the shape of x.
 
     Raises:
-        DataError: NaN, which no integer stands for, or another number of channels.
+        DataError: NaN, which no integer stands for, another number of channels, or several scales
+            without an axis.
 
     >>> params = AffineParams(scale=0.5, zero_point=-28)
     >>> quantize(np.array([0.0, 0.25, -0.25, 1.0, 1000.0]), params)
     array([-28, -27, -29, -26, 127], dtype=int8)
     """
-    x = np.asarray(x, np.float32)
+    scale, zero_point = _along_axis(params, np.shape(x))
+    with np.errstate(over="ignore"):  # beyond float32 is beyond every integer, too
+        x = np.asarray(x, np.float32)
+        steps = round_half_away((x / scale).astype(np.float64))
     if np.isnan(x).any():
         raise DataError("NaN cannot be quantized: no integer stands for it.")
-    scale, zero_point = _along_axis(params, x.shape)
-    with np.errstate(over="ignore"):  # beyond float32 is beyond every integer, too
-        steps = round_half_away((x / scale).astype(np.float64))
     return np.clip(steps + zero_point, params.lowest, params.highest).astype(params.storage)
 
 
@@ -233,7 +237,7 @@ def dequantize(q: np.ndarray, params: AffineParams) -> np.ndarray:
         params: scale and zero point.
 
     Raises:
-        DataError: another number of channels.
+        DataError: another number of channels, or several scales without an axis.
 
     >>> params = AffineParams(scale=0.5, zero_point=-28)
     >>> dequantize(np.array([-28, -27, 127], np.int8), params)
@@ -247,6 +251,8 @@ def _along_axis(params: AffineParams, shape: tuple[int, ...]) -> tuple[np.ndarra
     """Scale and zero point in a shape that broadcasts against a tensor's."""
     scale, zero_point = np.asarray(params.scale, np.float32), np.asarray(params.zero_point, np.int64)
     if params.axis is None:
+        if scale.size > 1 or zero_point.size > 1:
+            raise DataError(f"{scale.size} scales, and no axis that their channels run along.")
         return scale, zero_point
     if not -len(shape) <= params.axis < len(shape) or shape[params.axis] != scale.size:
         raise DataError(
@@ -279,3 +285,45 @@ def expected_rmse(params: AffineParams) -> float | np.ndarray:
     0.01019
     """
     return params.scale / math.sqrt(12)
+
+
+@dataclass(frozen=True)
+class ErrorParts:
+    """Root mean square errors of quantizing some numbers, by cause, in the unit of the numbers.
+
+    Attributes:
+        rmse: the whole; rmse**2 = rounding**2 + clipping**2.
+        rounding: of the numbers inside the range.
+        clipping: of those outside, which become the range's end.
+        clipped: the share of numbers outside, 0 to 1.
+    """
+
+    rmse: float
+    rounding: float
+    clipping: float
+    clipped: float
+
+
+def error_parts(x: np.ndarray, params: AffineParams) -> ErrorParts:
+    """How far quantizing moves numbers, and how much of that is rounding, how much clipping.
+
+    Args:
+        x: real numbers, any shape, at least one; finite.
+        params: per-tensor scale and zero point.
+
+    Raises:
+        DataError: NaN, or no numbers.
+
+    >>> parts = error_parts(np.array([0.0, 0.25, 1.0, 8.0]), AffineParams(0.5, 0, "int4"))
+    >>> parts.rounding, parts.clipping, parts.clipped  # 0.25 becomes 0.5, 8 becomes 3.5
+    (0.125, 2.25, 0.25)
+    """
+    x = np.asarray(x, np.float64)
+    if not x.size:
+        raise DataError("no numbers: an error needs at least one.")
+    low, high = params.limits
+    outside = (x < low) | (x > high)
+    squares = (dequantize(quantize(x, params), params) - x) ** 2
+    rounding, clipping = (squares * ~outside).mean(), (squares * outside).mean()
+    parts = (math.sqrt(rounding + clipping), math.sqrt(rounding), math.sqrt(clipping))
+    return ErrorParts(*parts, float(outside.mean()))

@@ -97,7 +97,7 @@ def inspect(chosen: argparse.Namespace) -> None:
     if chosen.json:
         _print_json(_file_as_dict(file, bytes_of, computes))
         return
-    console = Console(markup=False)  # names in a file may hold square brackets
+    console = Console(markup=False, highlight=False)  # names in a file may hold square brackets
     operators = Table("", "operator", "inputs", "outputs", title=f"{file.name}: {file.size:,} bytes")
     for number, operator in enumerate(file.operators):
         operators.add_row(str(number), operator.name, _numbers(operator.inputs), _numbers(operator.outputs))

@@ -118,11 +118,10 @@ def multiply_fixed_point(accumulator: np.ndarray, multiplier: np.ndarray, shift:
     array([30,  2,  3, -3])
     """
     accumulator = np.asarray(accumulator, np.int64)
-    shifted = accumulator << np.maximum(shift, 0)
-    if shifted.size and (shifted.min() < INT32.min or shifted.max() > INT32.max):
-        raise DataError("an accumulator does not fit in 32 bits.")
-    product = rounding_doubling_high_multiply(shifted, multiplier)
-    return rounding_shift_right(product, np.maximum(-np.asarray(shift), 0))
+    left, right = np.maximum(shift, 0), np.maximum(np.negative(shift), 0)
+    _check_32_bits(accumulator, left)
+    product = rounding_doubling_high_multiply(accumulator << left, multiplier)
+    return rounding_shift_right(product, right)
 
 
 def multiply_double(accumulator: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -137,7 +136,20 @@ def multiply_double(accumulator: np.ndarray, real: np.ndarray) -> np.ndarray:
     Returns:
         int64, the shape of accumulator; zero point and saturation come afterwards.
 
+    Raises:
+        DataError: an accumulator that 32 bits do not hold, also after the multiplication.
+
     >>> multiply_double(np.array([100, 7, 8, -8]), 0.3)
     array([30,  2,  2, -2])
     """
-    return round_half_away(np.asarray(accumulator, np.float64) * real).astype(np.int64)
+    accumulator = np.asarray(accumulator, np.float64)
+    product = round_half_away(accumulator * real)
+    _check_32_bits(accumulator)
+    _check_32_bits(product)
+    return product.astype(np.int64)
+
+
+def _check_32_bits(x: np.ndarray, left: np.ndarray = 0) -> None:
+    """Refuse what 32 bits do not hold, shifted to the left: LiteRT's kernels would overflow unnoticed."""
+    if not ((x >= INT32.min >> left) & (x <= INT32.max >> left)).all():
+        raise DataError("an accumulator does not fit in 32 bits.")
