@@ -1,4 +1,7 @@
-"""Checks: four outcomes kept apart, what a learner is shown, and the six tasks of exercise 01."""
+"""Checks: four outcomes kept apart, what a learner is shown, and the six tasks of exercise 01.
+
+The other exercises have test files of their own.
+"""
 
 import html.parser
 import os
@@ -10,7 +13,8 @@ import pytest
 from tinylab import conversion, runners
 from tinylab._tensorflow import keras, tf
 from tinylab.check import exercise_01 as check
-from tinylab.check.task import Outcome, Task, exactly, within
+from tinylab.check import exercise_02, exercise_03, exercise_05
+from tinylab.check.task import Outcome, Right, Task, exactly, identical, within
 from tinylab.errors import DataError
 
 from .conftest import slow
@@ -108,14 +112,22 @@ def test_the_same_seed_gives_the_same_cases_and_another_seed_others():
     assert len(set(seen.values())) == 3
 
 
-@pytest.mark.parametrize("name", ["to_tflite", "run_one", "largest_difference", "accuracy"])
-def test_the_tasks_have_the_same_cases_for_the_same_seed(name):
+MADE_BY_CHANCE = [
+    *(check.to_tflite, check.run_one, check.largest_difference, check.accuracy),
+    *(exercise_02.saved_percent, exercise_02.stays_float32, exercise_02.constants_in_file),
+    *(exercise_03.representative_data, exercise_03.to_integers, exercise_03.quantize_images),
+    *(task for task in vars(exercise_05).values() if isinstance(task, Task)),
+]
+
+
+@pytest.mark.parametrize("task", MADE_BY_CHANCE, ids=lambda task: task.name)
+def test_the_tasks_have_the_same_cases_for_the_same_seed(task):
     def as_bytes(value):
         weights = value.get_weights() if isinstance(value, keras.Model) else [value]
-        return b"".join(w if isinstance(w, bytes) else np.asarray(w).tobytes() for w in weights)
+        return b"".join(w.tobytes() if isinstance(w, np.ndarray) else repr(w).encode() for w in weights)
 
     def cases(seed):
-        given = getattr(check, name).cases(np.random.default_rng(seed))
+        given = task.cases(np.random.default_rng(seed))
         return [as_bytes(argument) for arguments in given for argument in arguments]
 
     first, again, other = cases(1), cases(1), cases(2)
@@ -199,6 +211,40 @@ def test_long_values_are_shown_in_a_few_words():
 )
 def test_exactly_tells_true_from_one(expected, got, right):
     assert (exactly(expected, got) == "") is right
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        ([1, 2, 3], "a NumPy array"),
+        (np.int8([1, 2]), "shape (3,)"),
+        (np.float32([1, 2, 3]), "float32"),
+        (np.array([True, True, True]), "bool"),
+        (np.array(["1", "2", "3"]), "<U1"),
+        (np.int8([1, 2, 4]), "got       [1 2 4]"),
+        (np.int8([-1, -2, -3]), "perhaps   the sign?"),
+    ],
+    ids=str,
+)
+def test_identical_says_what_differs(got, words):
+    right = Right(np.int8([1, 2, 3]), {"the sign?": np.int8([-1, -2, -3])})
+    assert identical()(right, np.int8([1, 2, 3])) == ""
+    assert words in identical()(right, got)
+
+
+def test_identical_takes_other_dtypes_if_it_is_told_so():
+    right = Right(np.int8([1, 2, 3]))
+    assert identical("iu")(right, np.int64([1, 2, 3])) == ""
+    assert "an integer dtype" in identical("iu")(right, np.float32([1, 2, 3]))
+    assert identical("iuf")(right, np.float32([1, 2, 3])) == ""
+    assert "nan" in identical("iuf")(right, np.float32([1, 2, np.nan]))
+
+
+def test_of_a_long_array_the_first_difference_is_shown():
+    got = np.zeros((10, 10), np.int8)
+    got[3, 4:6] = 7
+    message = identical()(Right(np.zeros((10, 10), np.int8)), got)
+    assert message == "at [3, 4], and 2 of 100 differ:\nexpected  0\ngot       7"
 
 
 def test_a_refusal_by_our_own_tools_says_why_the_answer_is_wrong():

@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from tinylab import authoring, course
-from tinylab.check import exercise_01
+from tinylab.check import exercise_01, exercise_02, exercise_03, exercise_05
 from tinylab.check.task import Task
 
 ROOT = authoring.ROOT
 READY = [lesson for lesson in course.LESSONS if lesson.ready]
-EXERCISES = {"01_conversion": exercise_01}
+EXERCISES = {
+    "01_conversion": exercise_01,
+    "02_optimization_flags": exercise_02,
+    "03_int8_representative_data": exercise_03,
+    "05_quantization_arithmetic": exercise_05,
+}
 EVERY = authoring.notebooks()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from tinylab import conversion, data, measure, runners
 from tinylab._tensorflow import keras, tf
+from tinylab.check.networks import filled
 from tinylab.check.task import Task, exactly, within
 
 # The last task's terms, for a network of the learner's own.
@@ -23,13 +24,7 @@ def _model(rng: np.random.Generator) -> keras.Model:
         keras.layers.Dense(3, name="output"),
     ]
     model = keras.Sequential(layers, name=f"dense_{inputs}_{hidden}_3")
-    return _filled(model, rng)
-
-
-def _filled(model: keras.Model, rng: np.random.Generator) -> keras.Model:
-    """Random weights from the case's own generator: Keras's would depend on what ran before."""
-    model.set_weights([rng.normal(0, 0.5, w.shape).astype(np.float32) for w in model.get_weights()])
-    return model
+    return filled(model, rng)
 
 
 def _samples(model: keras.Model, count: int, rng: np.random.Generator) -> np.ndarray:

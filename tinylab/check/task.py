@@ -6,8 +6,8 @@ learner's function, `judge` compares its answers with the reference and never se
 
 import enum
 import html
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tinylab.errors import TinylabError
 from tinylab.quiet import quiet
 
 NOTEBOOK_SEED = 1
+MOST_SHOWN = 12  # elements of an array that are written out
 
 
 class Outcome(enum.Enum):
@@ -144,6 +145,21 @@ class Task:
             return f"got       {_short(value)}\n{error}"
 
 
+@dataclass(frozen=True)
+class Right:
+    """The right answer to a case, and what typical mistakes make of it, by what to say about them."""
+
+    answer: Any
+    mistakes: Mapping[str, Any] = field(default_factory=dict)
+
+    def recognized(self, got: Any) -> str:
+        """What to say about an answer that is one of the mistakes; "" if it is none."""
+        for remark, mistake in self.mistakes.items():
+            if np.shape(got) == np.shape(mistake) and np.array_equal(got, mistake):
+                return f"\nperhaps   {remark}"
+        return ""
+
+
 def exactly(expected: Any, got: Any) -> str:
     """Compare for equality; True and 1 are not the same."""
     if isinstance(got, np.generic):
@@ -168,6 +184,36 @@ def within(tolerance: float) -> Callable[[Any, Any], str]:
     return compare
 
 
+def identical(kinds: str = "") -> Callable[[Right, Any], str]:
+    """Compare arrays: the same shape, dtype and values.
+
+    Args:
+        kinds: of dtypes that may stand for the right one, by NumPy's letters ("iu": any integers).
+    """
+
+    def compare(expected: Right, got: Any) -> str:
+        right = expected.answer
+        if not isinstance(got, (np.ndarray, np.generic)):
+            return f"expected  a NumPy array\ngot       {type(got).__name__}"
+        if got.shape != right.shape:
+            return f"expected  shape {right.shape}\ngot       shape {got.shape}"
+        if not (got.dtype.kind in kinds if kinds else got.dtype == right.dtype):
+            wanted = "whole numbers of an integer dtype" if kinds == "iu" else right.dtype
+            return f"expected  {wanted}\ngot       {got.dtype}"
+        differing = np.argwhere(got != right)  # NaN differs from everything
+        if not len(differing):
+            return ""
+        if right.size <= MOST_SHOWN:
+            text = _differs(right, got)
+        else:
+            place = tuple(differing[0].tolist())
+            text = f"at {list(place)}, and {len(differing):,} of {right.size:,} differ:\n"
+            text += _differs(right[place].item(), got[place].item())
+        return text + expected.recognized(got)
+
+    return compare
+
+
 def _differs(expected: Any, got: Any) -> str:
     return f"expected  {_short(expected)}\ngot       {_short(got)}"
 
@@ -176,9 +222,9 @@ def _short(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, (bytes, bytearray)):
         return f"{len(value):,} bytes"
-    if isinstance(value, np.ndarray) and value.size > 12:
+    if isinstance(value, np.ndarray) and value.size > MOST_SHOWN:
         return f"array {value.dtype} {value.shape}"
     if hasattr(value, "layers"):
         return f"model {value.name!r}"
-    text = np.array2string(value, precision=6) if isinstance(value, np.ndarray) else repr(value)
+    text = np.array2string(value) if isinstance(value, np.ndarray) else repr(value)
     return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,91 @@
+"""What LiteRT itself answers: a file with one operator, made of given numbers, on the reference kernels.
+
+Where exercise 05 asks for an operator's output, this is what an answer is compared with.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tinylab import runners
+from tinylab.tflite_file import IDENTIFIER
+
+
+@dataclass(frozen=True)
+class Values:
+    """A tensor of the file: its values (for the output, any of the right shape and type), and its map."""
+
+    array: np.ndarray
+    scale: float | np.ndarray | None = None
+    zero_point: int = 0
+
+
+def quantized(x: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """QUANTIZE: float32 of any shape to int8."""
+    output = Values(np.zeros(x.shape, np.int8), scale, zero_point)
+    return _run("QUANTIZE", schema.QuantizeOptionsT(), [Values(x)], output)
+
+
+def dequantized(q: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """DEQUANTIZE: int8 of any shape to float32."""
+    output = Values(np.zeros(q.shape, np.float32))
+    return _run("DEQUANTIZE", schema.DequantizeOptionsT(), [Values(q, scale, zero_point)], output)
+
+
+def dense(q: Values, weights: Values, bias: np.ndarray, output: Values, relu: bool) -> np.ndarray:
+    """FULLY_CONNECTED: int8 (N, inputs), weights int8 (outputs, inputs), bias int32 (outputs,)."""
+    options = schema.FullyConnectedOptionsT()
+    options.fusedActivationFunction = int(relu)
+    return _run("FULLY_CONNECTED", options, [q, weights, _bias(bias, q, weights)], output)
+
+
+def convolution(q: Values, weights: Values, bias: np.ndarray, output: Values) -> np.ndarray:
+    """CONV_2D: int8 (N, H, W, inputs), weights int8 (outputs, h, w, inputs); no padding, stride 1."""
+    options = schema.Conv2DOptionsT()
+    options.padding = schema.Padding.VALID
+    options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
+    return _run("CONV_2D", options, [q, weights, _bias(bias, q, weights)], output)
+
+
+def _bias(bias: np.ndarray, q: Values, weights: Values) -> Values:
+    return Values(bias, np.float32(q.scale) * np.asarray(weights.scale, np.float32))
+
+
+def _run(operator: str, options: Any, inputs: list[Values], output: Values) -> np.ndarray:
+    """Run the operator on the first input; the other inputs are constants of the file."""
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        _tensor(values, n, constant=0 < n < len(inputs)) for n, values in enumerate([*inputs, output])
+    ]
+    graph.inputs, graph.outputs = [0], [len(inputs)]
+    step = schema.OperatorT()
+    step.inputs, step.outputs = list(range(len(inputs))), [len(inputs)]
+    step.builtinOptions = options
+    step.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+    graph.operators = [step]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, operator)
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
+    model.buffers = [schema.BufferT() for _ in range(len(inputs))]  # the first one stays empty
+    for buffer, values in zip(model.buffers[1:], inputs[1:], strict=True):
+        buffer.data = np.frombuffer(values.array.tobytes(), np.uint8)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return runners.load(bytes(builder.Output()), kernels="reference").predict_integers(inputs[0].array)
+
+
+def _tensor(values: Values, number: int, constant: bool) -> schema.TensorT:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape = f"tensor {number}", list(values.array.shape)
+    tensor.type = getattr(schema.TensorType, values.array.dtype.name.upper())
+    tensor.buffer = number if constant else 0
+    if values.scale is not None:
+        scale = np.atleast_1d(np.float32(values.scale))
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale = scale
+        tensor.quantization.zeroPoint = np.full(scale.size, values.zero_point, np.int64)
+    return tensor
