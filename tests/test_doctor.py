@@ -7,6 +7,8 @@ import pytest
 
 from tinylab import doctor
 
+from .conftest import slow
+
 
 @pytest.fixture(scope="module")
 def findings():
@@ -84,7 +86,7 @@ def test_too_little_memory_is_a_failure_with_advice():
     assert doctor._enough("free memory", 4.0, 4.0, "").fine
 
 
-@pytest.mark.parametrize("package", ["tensorflow", "ai_edge_litert", "tf_keras"])
+@pytest.mark.parametrize("package", ["tensorflow", *slow("ai_edge_litert", "tf_keras")])
 def test_without_a_package_the_table_is_still_printed(run_python, package):
     lines = (
         "import sys",
