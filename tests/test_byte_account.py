@@ -48,8 +48,6 @@ def checked(content):
         if part.what == "alignment":
             assert not any(content[part.start : end])
     assert end == accounted.size == len(content) == sum(accounted.bytes_by_kind.values())
-    assert sum(accounted.pieces_by_kind.values()) == len(parts)
-    assert list(accounted.bytes_by_kind) == list(accounted.pieces_by_kind)
     assert list(accounted.bytes_by_kind.values()) == sorted(accounted.bytes_by_kind.values(), reverse=True)
     return accounted
 
@@ -58,7 +56,7 @@ def of_converter(content):
     """The same, of a file as a converter writes it: little alignment, nothing unknown."""
     accounted = checked(content)
     assert "unknown" not in accounted.bytes_by_kind
-    assert accounted.bytes_by_kind["alignment"] < 8 * accounted.pieces_by_kind["alignment"]
+    assert all(part.size < 8 for part in pieces(content) if part.what == "alignment")
     return accounted
 
 

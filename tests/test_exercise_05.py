@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from tinylab import affine, fixed_point
+from tinylab import affine, fixed_point, one_operator
 from tinylab.check import exercise_05 as check
-from tinylab.check import kernels
-from tinylab.check.kernels import Values
 from tinylab.check.task import Outcome
+from tinylab.one_operator import Values
 
 from .conftest import slow
 from .solved import checked, mistakes, solved, tasks
@@ -349,9 +348,9 @@ def test_what_litert_answers_is_what_our_arithmetic_says():
         source = affine.AffineParams(float(np.float32(rng.uniform(0.001, 1))), int(rng.integers(-128, 128)))
         x = rng.normal(0, 200 * source.scale, (3, 5)).astype(np.float32)
         q = rng.integers(-128, 128, (4, 5, 6, 2)).astype(np.int8)
-        in_litert = kernels.quantized(x, source.scale, source.zero_point)
+        in_litert = one_operator.quantized(x, source.scale, source.zero_point)
         assert np.array_equal(in_litert, affine.quantize(x, source))
-        in_litert = kernels.dequantized(q, source.scale, source.zero_point)
+        in_litert = one_operator.dequantized(q, source.scale, source.zero_point)
         assert np.array_equal(in_litert, affine.dequantize(q, source))
 
         scales = rng.uniform(0.001, 0.1, 3).astype(np.float32)
@@ -361,7 +360,7 @@ def test_what_litert_answers_is_what_our_arithmetic_says():
         sums = np.einsum("nhwcij,oijc->nhwo", windows, wide(weights)) + bias
         real = fixed_point.real_multiplier(source.scale, scales, target.scale)
         steps = fixed_point.multiply_fixed_point(sums, *fixed_point.quantize_multiplier(real))
-        in_litert = kernels.convolution(
+        in_litert = one_operator.convolution(
             Values(q, source.scale, source.zero_point),
             Values(weights, scales),
             bias.astype(np.int32),

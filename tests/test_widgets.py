@@ -92,7 +92,7 @@ def test_the_first_state_is_the_courses_example():
         ({"symmetric": True}, "scale 0.0472441, zero_point 0"),
         ({"value": 7.5}, "stands for 6: error -1.5, clipped"),
         ({"value": -12}, "gets the code -128, which stands for -3: error +9, clipped"),
-        ({"low": 2.0, "high": 6.0}, "scale 0.0235294, zero_point -128"),
+        ({"low": 2.0, "high": 6.0}, "scale 0.0235294 (widened to hold 0), zero_point -128"),
         ({"bits": 16}, "codes -32768 to 32767"),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_range_that_ends_before_it_begins_is_explained_and_the_picture_stays()
     *_, picture, reading = explorer.widget.children
     before = picture.value
     set_to(explorer, low=7.0)
-    assert "from low to high" in reading.value
+    assert "above its high end" in reading.value
     assert picture.value == before
     set_to(explorer, low=-1.0)
     assert "scale 0.027451" in reading.value

@@ -136,7 +136,7 @@ def params_from_range(
             f"low {low.shape} and high {high.shape}: two numbers, or two arrays (C,) and an axis, expected."
         )
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
-        raise DataError("a range from low to high expected, in finite numbers, low not above high.")
+        raise DataError("the low end of the range is above its high end, or one of them is not finite.")
     low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
     middle = (lowest + highest + 1) // 2
     with np.errstate(over="ignore"):
@@ -202,7 +202,7 @@ def quantize(x: np.ndarray, params: AffineParams) -> np.ndarray:
 
     Rounds to nearest, halves away from zero, with the division in float32: what the reference kernel
     of LiteRT's QUANTIZE does. (Other kernels may round an exact half the other way. The converter
-    multiplies weights by 1 / scale instead, which moves about one in a million, off a half, by one.)
+    multiplies weights by 1 / scale instead, which may move one that lies beside an exact half.)
     What lies beyond the type's range becomes its smallest or largest integer.
 
     Args:
@@ -293,8 +293,8 @@ class ErrorParts:
 
     Attributes:
         rmse: the whole; rmse**2 = rounding**2 + clipping**2.
-        rounding: of the numbers inside the range.
-        clipping: of those outside, which become the range's end.
+        rounding: what the numbers inside the range contribute to it.
+        clipping: what those outside contribute, which become the range's end.
         clipped: the share of numbers outside, 0 to 1.
     """
 

@@ -81,13 +81,11 @@ class Account:
     Attributes:
         size: of the file; the sum of bytes_by_kind.
         bytes_by_kind: largest first.
-        pieces_by_kind: how many pieces those are, in the same order.
         tensors: what each tensor takes up, subgraph by subgraph.
     """
 
     size: int
     bytes_by_kind: dict[str, int]
-    pieces_by_kind: dict[str, int]
     tensors: tuple[TensorBytes, ...]
 
 
@@ -105,15 +103,10 @@ def account(model: bytes | str | PathLike) -> Account:
     with damage_reported(content, name):
         parts = pieces(content)
         uses = _uses(schema.Model.GetRootAs(content, 0), graphs)
-    sizes, numbers = Counter(), Counter()
+    sizes = Counter()
     for part in parts:
-        kind = _kind(part, uses)
-        sizes[kind] += part.size
-        numbers[kind] += 1
-    largest_first = dict(sizes.most_common())
-    return Account(
-        len(content), largest_first, {kind: numbers[kind] for kind in largest_first}, _tensors(graphs, parts)
-    )
+        sizes[_kind(part, uses)] += part.size
+    return Account(len(content), dict(sizes.most_common()), _tensors(graphs, parts))
 
 
 def _uses(model: schema.Model, graphs: tuple[TFLiteFile, ...]) -> dict[int, str]:

@@ -71,7 +71,7 @@ LESSONS = (
         "05_quantization_arithmetic",
         "Quantization arithmetic",
         60,
-        "compute any quantized layer by hand, to the bit",
+        "compute a quantized layer by hand, to the bit",
         True,
         True,
     ),

@@ -17,7 +17,7 @@ from tinylab.measure import Comparison
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 PALETTE = (BLUE, ORANGE, GREEN, "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
-HATCHES = ("", "//", "..", "\\\\", "xx", "--", "", "oo")
+HATCHES = ("", "//", "..", "\\\\", "xx", "--", "++", "oo")
 
 
 def _tidy(axes: Axes) -> None:
@@ -59,7 +59,7 @@ def comparison(compared: Comparison) -> Figure:
     figure, panels = plt.subplots(1, 3, figsize=(10, 1.1 + 0.4 * len(table)), sharey=True, facecolor="white")
     bars = (
         ("bytes", 1e-3, "size (kB)", "{:.1f}"),
-        ("accuracy", 1, "accuracy", "{:.3f}"),
+        ("accuracy", 1, "accuracy", "{:.4f}"),
         ("latency", 1, "latency (µs)", "{:.1f}"),
     )
     for axes, (column, factor, label, text), colour in zip(panels, bars, (BLUE, GREEN, ORANGE), strict=True):
@@ -207,8 +207,9 @@ def _largest_kinds(accounts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[
     shown = sorted(largest, key=largest.get, reverse=True)[: len(PALETTE) - 1]
     merged = {}
     for name, account in accounts.items():
-        rest = sum(size for kind, size in account.items() if kind not in shown)
-        merged[name] = {kind: account.get(kind, 0) for kind in shown} | {"all other kinds": rest}
+        merged[name] = {kind: account.get(kind, 0) for kind in shown}
+        if len(largest) > len(shown):
+            merged[name]["all other kinds"] = sum(account.values()) - sum(merged[name].values())
     return merged
 
 

@@ -22,7 +22,7 @@ INTEGER, FLOAT16, DYNAMIC_RANGE, FLOAT32 = "integer", "float16", "dynamic range"
 # The converter's numbers for what it was asked for; 1004 is int8 weights with int16 activations.
 ASKED_FOR = {1001: FLOAT16, 1002: DYNAMIC_RANGE, 1003: INTEGER, 1004: INTEGER}
 
-# Dynamic range quantizes the weights of these operators, if they have so many elements.
+# Dynamic range quantizes the weights of these operators, if they have DYNAMIC_RANGE_LEAST elements or more.
 DYNAMIC_RANGE_OPERATORS = (
     "CONV_2D",
     "DEPTHWISE_CONV_2D",

@@ -59,10 +59,11 @@ class Prediction(ipywidgets.VBox):
     def _judge(self, chosen: Option) -> None:
         for button, option in zip(self._buttons, self._options, strict=True):
             button.button_style = "info" if option == chosen else ""
+        self._say("Computing …")
         try:
             outcome = self._answer()
-        except NameError as error:
-            self._say(f"Run the cells above first: {error}.")
+        except Exception as error:  # a learner sees the page, not the kernel's log
+            self._say(html.escape(f"Run the cells above first ({type(error).__name__}: {error})."))
             return
         right = self._right_option(outcome)
         verdict = "Yes" if chosen == right else f"No, {self._text(right)} is right"
@@ -179,8 +180,9 @@ class AffineExplorer(_Explorer):
         code = quantize(np.array(value), params)
         back = float(dequantize(code, params))
         first, last = params.limits
+        widened = "" if low <= 0 <= high else " (widened to hold 0)"
         reading = (
-            f"scale {params.scale:.6g}, zero_point {params.zero_point}, codes {params.lowest} to "
+            f"scale {params.scale:.6g}{widened}, zero_point {params.zero_point}, codes {params.lowest} to "
             f"{params.highest}. The value {value:g} gets the code {code}, which stands for {back:.6g}: "
             f"error {back - value:+.4g}"
         )

@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from tinylab import conversion, fixed_point, runners, tflite_file
+from tinylab import conversion, fixed_point, one_operator, runners, tflite_file
 from tinylab._tensorflow import keras
 from tinylab.affine import round_half_away as _rounded
-from tinylab.check import kernels
-from tinylab.check.kernels import Values
 from tinylab.check.task import Right, Task, identical
 from tinylab.conversion import Recipe
+from tinylab.one_operator import Values
 
 LOWEST, HIGHEST = -128, 127
 SCALE_TOLERANCE = 1e-6  # relative: the scale of a file is a float32 number
@@ -54,7 +53,7 @@ def _cases_of_real_numbers(rng: np.random.Generator) -> list[tuple]:
 def _rounded_by_litert(x: np.ndarray) -> Right:
     """QUANTIZE with the scale 1 and the zero point 0 does nothing but round."""
     return Right(
-        kernels.quantized(x, 1.0, 0).astype(np.float64),
+        one_operator.quantized(x, 1.0, 0).astype(np.float64),
         {
             HALF_TO_EVEN: np.round(x),
             CUT_OFF: np.trunc(x),
@@ -173,7 +172,7 @@ def _cases_of_numbers_to_quantize(rng: np.random.Generator) -> list[tuple]:
 def _quantized_by_litert(x: np.ndarray, scale: float, zero_point: int) -> Right:
     steps = x / np.float32(scale)
     return Right(
-        kernels.quantized(x, scale, zero_point),
+        one_operator.quantized(x, scale, zero_point),
         {
             HALF_TO_EVEN: _as_int8(np.round(steps) + zero_point),
             CUT_OFF: _as_int8(np.trunc(steps) + zero_point),
@@ -214,7 +213,7 @@ def _cases_of_codes(rng: np.random.Generator) -> list[tuple]:
 def _dequantized_by_litert(q: np.ndarray, scale: float, zero_point: int) -> Right:
     wide, step = q.astype(np.float32), np.float32(scale)
     return Right(
-        kernels.dequantized(q, scale, zero_point),
+        one_operator.dequantized(q, scale, zero_point),
         {
             "int8 minus int8 overflowed: q.astype(np.int32) comes first.": step * (q - np.int8(zero_point)),
             "the zero point is taken away, not added.": step * (wide + zero_point),
@@ -415,7 +414,7 @@ def _dense_by_litert(
     output_zero_point: int,
     relu: bool,
 ) -> Right:
-    codes = kernels.dense(
+    codes = one_operator.dense(
         Values(q, input_scale, input_zero_point),
         Values(weights, weight_scales),
         bias,
@@ -558,7 +557,7 @@ def _product_by_litert(accumulator: np.ndarray, multiplier: Any, shift: Any) -> 
     real = np.broadcast_to(multiplier * 2.0 ** (np.asarray(shift) - 31), accumulator.shape).ravel()
     weights = Values(np.zeros((real.size, 1, 1, 1), np.int8), real.astype(np.float32))
     output = Values(np.zeros((1, 1, 1, real.size), np.int8), 1.0)
-    codes = kernels.convolution(
+    codes = one_operator.convolution(
         Values(np.zeros((1, 1, 1, 1), np.int8), 1.0), weights, accumulator.ravel(), output
     )
     wide, left = accumulator.astype(np.int64), np.maximum(shift, 0)
@@ -631,7 +630,7 @@ def _convolution_by_litert(
 ) -> Right:
     tall, wide = weights.shape[1:3]
     shape = (1, q.shape[0] - tall + 1, q.shape[1] - wide + 1, len(weights))
-    codes = kernels.convolution(
+    codes = one_operator.convolution(
         Values(q[np.newaxis], input_scale, input_zero_point),
         Values(weights, weight_scales),
         bias,

@@ -1,6 +1,11 @@
 """What LiteRT itself answers: a file with one operator, made of given numbers, on the reference kernels.
 
-Where exercise 05 asks for an operator's output, this is what an answer is compared with.
+A converter chooses scales and rounds weights; here every number of an operator can be chosen, such
+as sums that fall on an exact half.
+
+>>> q, weights = Values(np.int8([[3]]), scale=1.0), Values(np.int8([[1]]), scale=1.0)
+>>> dense(q, weights, np.int32([0]), Values(np.int8([[0]]), scale=6.0), relu=False)  # 3 / 6 = 0.5
+array([[1]], dtype=int8)
 """
 
 from dataclasses import dataclass
