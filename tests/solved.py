@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tinylab import authoring
-from tinylab.check.task import Task
+from tinylab.check.task import Outcome, Task
 
 
 def solved(name):
@@ -32,16 +32,49 @@ def checked(task, function, seed=1):
     return task.judge(task.collect(function, seed), seed)
 
 
-def mistakes(table, slow=(), quick=2):
-    """Parameters (task, function, words), one a mistake; of a slow task, `make check` tries `quick` ones."""
-    return [
-        pytest.param(
-            name,
-            function,
-            words,
-            marks=[pytest.mark.slow] if name in slow and number >= quick else [],
-            id=f"{name}: {what}",
-        )
-        for name, wrong in table.items()
-        for number, (what, (function, words)) in enumerate(wrong.items())
-    ]
+class Mistakes:
+    """Tests of a table of mistakes: each is refused, with words that name it, whatever the cases.
+
+    Attributes:
+        check: the module of the tasks.
+        table: for each task, mistakes by what is wrong.
+        seeds: of further cases, for `make test`.
+        slow_tasks: of these, `make check` tries `quick` mistakes only.
+    """
+
+    slow_tasks = ()
+    quick = 2
+
+    def pytest_generate_tests(self, metafunc):
+        if "words" in metafunc.fixturenames:
+            metafunc.parametrize(("name", "function", "words"), self._parameters(self.slow_tasks))
+        elif "seed" in metafunc.fixturenames:
+            every = [pytest.param(*given.values[:2], id=given.id) for given in self._parameters()]
+            metafunc.parametrize(("name", "function"), every)
+            metafunc.parametrize("seed", self.seeds)
+
+    def _parameters(self, slow_tasks=()):
+        return [
+            pytest.param(
+                name,
+                function,
+                words,
+                marks=[pytest.mark.slow] if name in slow_tasks and number >= self.quick else [],
+                id=f"{name}: {what}",
+            )
+            for name, wrong in self.table.items()
+            for number, (what, (function, words)) in enumerate(wrong.items())
+        ]
+
+    def test_a_mistake_is_wrong_and_named(self, name, function, words):
+        result = getattr(self.check, name)(function)
+        assert result.outcome is Outcome.WRONG, result
+        assert words in result.message
+
+    @pytest.mark.slow
+    def test_a_mistake_is_wrong_whatever_the_cases(self, name, function, seed):
+        assert checked(getattr(self.check, name), function, seed).outcome is Outcome.WRONG
+
+    def test_every_task_has_its_mistakes(self):
+        assert list(self.table) == tasks(self.check)
+        assert min(len(wrong) for wrong in self.table.values()) >= 3

@@ -7,10 +7,9 @@ import pytest
 
 from tinylab import tflite_file
 from tinylab.check import exercise_02 as check
-from tinylab.check.task import Outcome
 
 from .conftest import slow
-from .solved import checked, mistakes, solved, tasks
+from .solved import Mistakes, checked, solved, tasks
 
 SOLVED = solved("02_optimization_flags")
 TASKS = tasks(check)
@@ -185,23 +184,8 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("name", "function", "words"), mistakes(MISTAKES))
-def test_a_mistake_is_wrong_and_named(name, function, words):
-    result = getattr(check, name)(function)
-    assert result.outcome is Outcome.WRONG, result
-    assert words in result.message
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3])
-@pytest.mark.parametrize(("name", "function", "_"), mistakes(MISTAKES))
-def test_a_mistake_is_wrong_whatever_the_cases(name, function, _, seed):
-    assert checked(getattr(check, name), function, seed).outcome is Outcome.WRONG
-
-
-def test_every_task_has_its_mistakes():
-    assert list(MISTAKES) == TASKS
-    assert min(len(wrong) for wrong in MISTAKES.values()) >= 3
+class TestMistakes(Mistakes):
+    check, table, seeds = check, MISTAKES, (2, 3)
 
 
 def test_two_tensors_of_the_third_file_share_a_buffer():

@@ -9,11 +9,10 @@ from tinylab import conversion, runners, tflite_file
 from tinylab._tensorflow import tf
 from tinylab.check import exercise_03 as check
 from tinylab.check.networks import image_network
-from tinylab.check.task import Outcome
 from tinylab.conversion import Recipe
 
 from .conftest import slow
-from .solved import checked, mistakes, solved, tasks
+from .solved import Mistakes, checked, solved, tasks
 
 SOLVED = solved("03_int8_representative_data")
 TASKS = tasks(check)
@@ -249,23 +248,10 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("name", "function", "words"), mistakes(MISTAKES, CONVERTING, quick=0))
-def test_a_mistake_is_wrong_and_named(name, function, words):
-    result = getattr(check, name)(function)
-    assert result.outcome is Outcome.WRONG, result
-    assert words in result.message
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3])
-@pytest.mark.parametrize(("name", "function", "_"), mistakes(MISTAKES))
-def test_a_mistake_is_wrong_whatever_the_cases(name, function, _, seed):
-    assert checked(getattr(check, name), function, seed).outcome is Outcome.WRONG
-
-
-def test_every_task_has_its_mistakes():
-    assert list(MISTAKES) == TASKS
-    assert min(len(wrong) for wrong in MISTAKES.values()) >= 3
+class TestMistakes(Mistakes):
+    check, table, seeds = check, MISTAKES, (2, 3)
+    slow_tasks = CONVERTING
+    quick = 0
 
 
 def test_tensors_of_tensorflow_are_representative_data_too():

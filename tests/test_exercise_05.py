@@ -5,11 +5,10 @@ import pytest
 
 from tinylab import affine, fixed_point, one_operator
 from tinylab.check import exercise_05 as check
-from tinylab.check.task import Outcome
 from tinylab.one_operator import Values
 
 from .conftest import slow
-from .solved import checked, mistakes, solved, tasks
+from .solved import Mistakes, checked, solved, tasks
 
 SOLVED = solved("05_quantization_arithmetic")
 TASKS = tasks(check)
@@ -322,23 +321,9 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("name", "function", "words"), mistakes(MISTAKES, CONVERTING))
-def test_a_mistake_is_wrong_and_named(name, function, words):
-    result = getattr(check, name)(function)
-    assert result.outcome is Outcome.WRONG, result
-    assert words in result.message
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3, 4])
-@pytest.mark.parametrize(("name", "function", "_"), mistakes(MISTAKES))
-def test_a_mistake_is_wrong_whatever_the_cases(name, function, _, seed):
-    assert checked(getattr(check, name), function, seed).outcome is Outcome.WRONG
-
-
-def test_every_task_has_its_mistakes():
-    assert list(MISTAKES) == TASKS
-    assert min(len(wrong) for wrong in MISTAKES.values()) >= 3
+class TestMistakes(Mistakes):
+    check, table, seeds = check, MISTAKES, (2, 3, 4)
+    slow_tasks = CONVERTING
 
 
 def test_what_litert_answers_is_what_our_arithmetic_says():
