@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylab.affine import round_half_away
 from tinylab.errors import DataError
 from tinylab.fixed_point import (
     multiply_double,
@@ -18,6 +19,7 @@ from tinylab.fixed_point import (
     rounding_doubling_high_multiply,
     rounding_shift_right,
 )
+from tinylab.one_operator import Values, dense
 
 from .conftest import slow
 from .layers import RULE_OF, RULES, random_layer, run
@@ -253,3 +255,16 @@ def test_thousands_of_layers_agree_with_litert_to_the_bit(operator, count):
     assert found["large sums"] > 0.02 * found["values"]
     assert found["per-channel"] > 0.4 * count
     assert found["to the left"] > 0.03 * count
+
+
+def test_fully_connected_computes_in_double_precision_and_not_in_float32():
+    """Sums beside an exact half, too large for float32 to tell which side they are on."""
+    output_scale = np.float32(300_001)
+    halves = (np.arange(50, 120) + 0.5) * float(output_scale)
+    sums = np.concatenate([np.floor(halves), np.ceil(halves)]).astype(np.int32)
+    one = Values(np.ones((len(sums), 1), np.int8), scale=1.0)
+    output = Values(np.zeros((1, len(sums)), np.int8), scale=output_scale)
+    answers = dense(Values(np.zeros((1, 1), np.int8), scale=1.0), one, sums, output, relu=False)[0]
+    real = real_multiplier(1.0, 1.0, output_scale)
+    assert np.array_equal(multiply_double(sums, real), answers)
+    assert (round_half_away(sums.astype(np.float32) * np.float32(real)) != answers).any()
