@@ -92,9 +92,9 @@ def rounding_shift_right(x: np.ndarray, bits: np.ndarray) -> np.ndarray:
     array([ 3, -3,  2])
     """
     x, bits = np.asarray(x, np.int64), np.asarray(bits, np.int64)
-    remainder = x & ((1 << bits) - 1)
     half = (1 << bits) >> 1
-    return (x >> bits) + (remainder >= half + (x < 0)) * (bits > 0)
+    # Adding a half and cutting off rounds halves up; one less makes negative ones go down.
+    return (x + half - ((x < 0) & (bits > 0))) >> bits
 
 
 def multiply_fixed_point(accumulator: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -123,6 +123,29 @@ def multiply_fixed_point(accumulator: np.ndarray, multiplier: np.ndarray, shift:
     _check_32_bits(accumulator, left)
     product = rounding_doubling_high_multiply(accumulator << left, multiplier)
     return rounding_shift_right(product, right)
+
+
+def multiply_reduced(accumulator: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """round(accumulator * M) for sums of up to 48 bits: a multiplier of 16 bits, rounded once, halves up.
+
+    Activations of 16 bits make sums that 32 bits do not hold. So that a product still fits in 64, the
+    31-bit multiplier is rounded to 15 bits. LiteRT's reference kernels of CONV_2D and DEPTHWISE_CONV_2D
+    do this where the bias has 64 bits.
+
+    Args:
+        accumulator: 48-bit sums, any integer type, (..., C).
+        multiplier, shift: from `quantize_multiplier`; numbers, or (C,).
+
+    Returns:
+        int64, the shape of accumulator; zero point and saturation come afterwards.
+
+    >>> multiplier, shift = quantize_multiplier(0.3)
+    >>> multiply_reduced(np.array([100, 5, -5, 2**40]), multiplier, shift)  # 0.3 is now 19661 / 2**16
+    array([          30,            2,           -2, 329856843776])
+    """
+    reduced = np.minimum((multiplier + 2**15) >> 16, 2**15 - 1)
+    bits = 15 - np.asarray(shift, np.int64)
+    return (np.asarray(accumulator, np.int64) * reduced + (1 << (bits - 1))) >> bits
 
 
 def multiply_double(accumulator: np.ndarray, real: np.ndarray) -> np.ndarray:

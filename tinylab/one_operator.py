@@ -31,20 +31,20 @@ class Values:
 def quantized(x: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
     """QUANTIZE: float32 of any shape to int8."""
     output = Values(np.zeros(x.shape, np.int8), scale, zero_point)
-    return _run("QUANTIZE", schema.QuantizeOptionsT(), [Values(x)], output)
+    return run("QUANTIZE", schema.QuantizeOptionsT(), [Values(x)], output)
 
 
 def dequantized(q: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
     """DEQUANTIZE: int8 of any shape to float32."""
     output = Values(np.zeros(q.shape, np.float32))
-    return _run("DEQUANTIZE", schema.DequantizeOptionsT(), [Values(q, scale, zero_point)], output)
+    return run("DEQUANTIZE", schema.DequantizeOptionsT(), [Values(q, scale, zero_point)], output)
 
 
 def dense(q: Values, weights: Values, bias: np.ndarray, output: Values, relu: bool) -> np.ndarray:
     """FULLY_CONNECTED: int8 (N, inputs), weights int8 (outputs, inputs), bias int32 (outputs,)."""
     options = schema.FullyConnectedOptionsT()
     options.fusedActivationFunction = int(relu)
-    return _run("FULLY_CONNECTED", options, [q, weights, _bias(bias, q, weights)], output)
+    return run("FULLY_CONNECTED", options, [q, weights, _bias(bias, q, weights)], output)
 
 
 def convolution(q: Values, weights: Values, bias: np.ndarray, output: Values) -> np.ndarray:
@@ -52,15 +52,29 @@ def convolution(q: Values, weights: Values, bias: np.ndarray, output: Values) ->
     options = schema.Conv2DOptionsT()
     options.padding = schema.Padding.VALID
     options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
-    return _run("CONV_2D", options, [q, weights, _bias(bias, q, weights)], output)
+    return run("CONV_2D", options, [q, weights, _bias(bias, q, weights)], output)
 
 
 def _bias(bias: np.ndarray, q: Values, weights: Values) -> Values:
     return Values(bias, np.float32(q.scale) * np.asarray(weights.scale, np.float32))
 
 
-def _run(operator: str, options: Any, inputs: list[Values], output: Values) -> np.ndarray:
-    """Run the operator on the first input; the other inputs are constants of the file."""
+def run(
+    operator: str, options: Any, inputs: list[Values], output: Values, kernels: str = "reference"
+) -> np.ndarray:
+    """Run any operator, such as "ADD", on its first input; the others are constants of the file."""
+    content = tflite(operator, options, inputs, output)
+    return runners.load(content, kernels=kernels).predict_integers(inputs[0].array)
+
+
+def tflite(operator: str, options: Any, inputs: list[Values], output: Values) -> bytes:
+    """A file of one operator.
+
+    Args:
+        operator: its name in the schema, such as "ADD".
+        options: an object of the schema such as `schema.AddOptionsT()`; None for an operator without.
+        inputs: the first is the file's input, the others are constants in the file.
+    """
     graph = schema.SubGraphT()
     graph.tensors = [
         _tensor(values, n, constant=0 < n < len(inputs)) for n, values in enumerate([*inputs, output])
@@ -68,8 +82,9 @@ def _run(operator: str, options: Any, inputs: list[Values], output: Values) -> n
     graph.inputs, graph.outputs = [0], [len(inputs)]
     step = schema.OperatorT()
     step.inputs, step.outputs = list(range(len(inputs))), [len(inputs)]
-    step.builtinOptions = options
-    step.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+    if options is not None:
+        step.builtinOptions = options
+        step.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
     graph.operators = [step]
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, operator)
@@ -80,7 +95,7 @@ def _run(operator: str, options: Any, inputs: list[Values], output: Values) -> n
         buffer.data = np.frombuffer(values.array.tobytes(), np.uint8)
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), IDENTIFIER)
-    return runners.load(bytes(builder.Output()), kernels="reference").predict_integers(inputs[0].array)
+    return bytes(builder.Output())
 
 
 def _tensor(values: Values, number: int, constant: bool) -> schema.TensorT:

@@ -3,33 +3,49 @@
     runner = load(model)                     # bytes or a path
     probabilities = runner.predict(images)   # real numbers in, real numbers out
 
-This release has the engine "litert" (Google's interpreter, with a choice of kernels).
+Engine "litert" is Google's interpreter, with a choice of kernels; engine "integer" is our own,
+in NumPy, to be read: it answers to the bit what LiteRT's reference kernels answer.
 """
 
+from collections.abc import Mapping
 from os import PathLike
 
 from tinylab.errors import TinylabError
 from tinylab.runners.base import Runner, TensorSpec, Trace
+from tinylab.runners.integer import IntegerRunner
+from tinylab.runners.integer.operators import Kernel
 from tinylab.runners.litert import KERNELS, LiteRTRunner, interpreter
 
 __all__ = ["ENGINES", "KERNELS", "Runner", "TensorSpec", "Trace", "interpreter", "load"]
 
-ENGINES = ("litert",)
+ENGINES = ("litert", "integer")
 
 
-def load(model: bytes | str | PathLike, engine: str = "litert", kernels: str = "default") -> Runner:
+def load(
+    model: bytes | str | PathLike,
+    engine: str = "litert",
+    kernels: str | Mapping[str, Kernel] = "default",
+) -> Runner:
     """Make a runner for a model.
 
     Args:
         model: a .tflite file's bytes, or its path.
-        engine: "litert".
-        kernels: which of LiteRT's implementations of the operators to use: "default" (XNNPACK
+        engine: "litert" or "integer".
+        kernels: for "litert", which of LiteRT's implementations of the operators to use: "default" (XNNPACK
             where it can), "optimized" (built-in, no XNNPACK), "reference" (plain, the yardstick).
+            For "integer", your own functions in place of `tinylab.runners.integer.kernels`, by the
+            operator's name, such as {"ADD": my_add}.
 
     Raises:
         ModelFileError: not a .tflite, damaged, or with an operator that the engine lacks.
         TinylabError: no such engine or kernels.
     """
     if engine not in ENGINES:
-        raise TinylabError(f"no engine {engine!r} in this release: there is {', '.join(ENGINES)}.")
+        raise TinylabError(f"no engine {engine!r} in this release: there are {', '.join(ENGINES)}.")
+    if engine == "integer":
+        if isinstance(kernels, str) and kernels != "default":
+            raise TinylabError(f"kernels={kernels!r} belongs to engine='litert'.")
+        return IntegerRunner(model, {} if isinstance(kernels, str) else kernels)
+    if not isinstance(kernels, str):
+        raise TinylabError("kernels of your own need engine='integer'.")
     return LiteRTRunner(model, kernels)

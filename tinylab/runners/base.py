@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinylab.affine import AffineParams, dequantize, quantize
-from tinylab.errors import DataError, ModelFileError
+from tinylab.errors import DataError, ModelFileError, TinylabError
 from tinylab.tflite_file import Tensor, TFLiteFile
 
 # One array where a model has one input (or output), a sequence of arrays where it has several.
@@ -73,12 +73,15 @@ class Runner(ABC):
     """A model that is ready to run."""
 
     engine: str
+    _chunk: int  # samples in one invocation: enough to be fast, few enough for memory
     file: TFLiteFile
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
     def __init__(self, file: TFLiteFile):
         self.file = file
+        # Whether a batch of any size can run; the file's own size can always.
+        self._free_batch = all(file.tensors[i].free_batch for i in file.inputs)
         self.inputs = tuple(TensorSpec.of(file.tensors[i]) for i in file.inputs)
         self.outputs = tuple(TensorSpec.of(file.tensors[i]) for i in file.outputs)
 
@@ -128,12 +131,61 @@ class Runner(ABC):
         return Trace(_single(outputs), tensors)
 
     @abstractmethod
-    def _run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        """Run checked inputs, each (N, ...) in the file's dtype."""
+    def _invoke(self, part: list[np.ndarray]) -> list[np.ndarray]:
+        """Run one batch; FixedInside if its size is not possible after all."""
 
     @abstractmethod
+    def _invoke_traced(self, part: list[np.ndarray]) -> dict[int, np.ndarray]:
+        """The same; every tensor of `file.computed` by its number."""
+
+    def _restart(self) -> None:  # noqa: B027  (most engines have nothing to forget)
+        """Forget a batch that failed."""
+
+    def _run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Run checked inputs, each (N, ...) in the file's dtype, in batches where the file allows."""
+        if self._free_batch:
+            try:
+                return self._run_chunks(inputs, self._chunk)
+            except FixedInside:
+                self._free_batch = False
+                self._restart()
+        return self._run_chunks(inputs, self.inputs[0].shape[0])
+
+    def _run_chunks(self, inputs: list[np.ndarray], chunk: int) -> list[np.ndarray]:
+        results: list[list[np.ndarray]] = []
+        for start in range(0, len(inputs[0]), chunk):
+            part = [array[start : start + chunk] for array in inputs]
+            results.append(self._run_chunk(part, chunk))
+        if not results:
+            return [np.empty((0, *spec.shape[1:]), spec.dtype) for spec in self.outputs]
+        return [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+    def _run_chunk(self, part: list[np.ndarray], chunk: int) -> list[np.ndarray]:
+        count = len(part[0])
+        if not self._free_batch and count < chunk:  # fill up what the file wants to have full
+            part = [np.concatenate([array, np.repeat(array[-1:], chunk - count, axis=0)]) for array in part]
+        outputs = self._invoke(part)
+        if self._free_batch and any(output.shape[:1] != (count,) for output in outputs):
+            raise FixedInside
+        return [output[:count] for output in outputs]
+
     def _run_traced(self, inputs: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
         """The same, with every computed tensor by name."""
+        self._run(inputs)  # finds out whether the batch is as free as the file says
+        batch = max(len(inputs[0]), 1) if self._free_batch else self.inputs[0].shape[0]
+        if len(inputs[0]) % batch or not len(inputs[0]):
+            raise TinylabError(f"trace takes a multiple of {batch} samples for this file.")
+        runs = [
+            self._invoke_traced([array[start : start + batch] for array in inputs])
+            for start in range(0, len(inputs[0]), batch)
+        ]
+        tensors = {i: _joined([run[i] for run in runs]) for i in runs[0]}
+        return [tensors[i] for i in self.file.outputs], {self._unique_name(i): t for i, t in tensors.items()}
+
+    def _unique_name(self, index: int) -> str:
+        name = self.file.tensors[index].name
+        repeated = sum(self.file.tensors[i].name == name for i in set(self.file.computed)) > 1
+        return f"{name}#{index}" if repeated else name
 
     def _as_list(self, x: Arrays) -> list[np.ndarray]:
         arrays = [x] if len(self.inputs) == 1 and not _is_list_of_one(x) else list(x)
@@ -173,6 +225,14 @@ class Runner(ABC):
                 f"input {spec.name}: takes {spec.dtype}, and the given {array.dtype} do not fit in it."
             )
         return converted
+
+
+class FixedInside(Exception):
+    """A file that promises a free batch, with a fixed one somewhere inside."""
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.atleast_1d(part) for part in parts])
 
 
 def _single(arrays: list[np.ndarray]) -> Arrays:

@@ -1,0 +1,154 @@
+"""Engine "integer": a network in integers only, written to be read.
+
+`graph` reads the file, `operators` says which operators and types there are, and `kernels` holds
+what each of them computes: start there. The only real numbers are at the ends, where QUANTIZE and
+DEQUANTIZE turn float32 into codes and back, and in the constants M that `fixed_point` turns into
+integers before a layer runs.
+
+What overflows 32 bits wraps around, halves are rounded as the reference kernels round them: for every
+file that it takes, the engine answers to the bit what `load(model, kernels="reference")` answers.
+"""
+
+from collections.abc import Mapping
+from os import PathLike
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from tinylab.errors import DataError, ModelFileError, TinylabError
+from tinylab.runners.base import FixedInside, Runner, TensorSpec
+from tinylab.runners.integer.graph import Node, read
+from tinylab.runners.integer.kernels import checked
+from tinylab.runners.integer.operators import OPERATORS, VARIADIC, Kernel, check
+
+# One thread, as LiteRT has it: shared between processors, matrices this small take longer.
+BLAS = ThreadpoolController()
+# Activations of so many values at once: few enough to stay in the processor's cache.
+CACHED_VALUES = 2**18
+# What NumPy and the kernels raise when shapes, axes or numbers of a file do not fit together.
+KERNEL_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    DataError,
+    IndexError,
+    MemoryError,
+    ModelFileError,
+    TypeError,
+    ValueError,
+)
+
+
+class IntegerRunner(Runner):
+    """A model on our own engine, one operator after the other.
+
+    Args:
+        model: a .tflite file's bytes, or its path.
+        own_kernels: functions in place of the engine's kernels, by the operator's name.
+
+    Raises:
+        ModelFileError: damaged, or with an operator, a type or a shape that the engine does not take.
+    """
+
+    engine = "integer"
+
+    def __init__(self, model: bytes | str | PathLike, own_kernels: Mapping[str, Kernel]):
+        unknown = set(own_kernels) - set(OPERATORS)
+        if unknown:
+            raise TinylabError(f"no operator {', '.join(sorted(unknown))}; there are {', '.join(OPERATORS)}.")
+        graph = read(model)
+        super().__init__(graph.file)
+        self._constants = graph.constants
+        self._kernels = {name: entry.kernel for name, entry in OPERATORS.items()} | dict(own_kernels)
+        self._nodes = tuple(self._checked_node(node) for node in graph.nodes)
+        self._check_order()
+        self._last_read = _last_read(self._nodes, keep={*self.file.outputs, *self._constants})
+        largest = max(values.size for values in self._first_run().values())
+        self._chunk = max(1, CACHED_VALUES * self.inputs[0].shape[0] // largest)
+
+    def _first_run(self) -> dict[int, np.ndarray]:
+        """Before any data come: a run on zeros, which meets every shape that does not fit."""
+        free, self._free_batch = self._free_batch, False
+        zeros = [np.zeros(_possible(spec), spec.dtype) for spec in self.inputs]
+        values = self._invoke_traced(zeros)
+        self._free_batch = free
+        return values
+
+    def _checked_node(self, node: Node) -> Node:
+        try:
+            return check(node)
+        except ModelFileError as error:
+            raise ModelFileError(f"{self.file.name}: {error}") from error
+
+    def _check_order(self) -> None:
+        """Refuse an operator that reads what nothing has computed."""
+        known = {*self._constants, *self.file.inputs}
+        for node in self._nodes:
+            for tensor in node.inputs:
+                if tensor is not None and tensor.index not in known:
+                    raise ModelFileError(
+                        f"{self.file.name}: {node} reads {tensor.name}, which nothing computes."
+                    )
+            known |= {tensor.index for tensor in node.outputs}
+        for index in set(self.file.outputs) - known:
+            raise ModelFileError(f"{self.file.name}: nothing computes {self.file.tensors[index].name}.")
+
+    def _invoke(self, part: list[np.ndarray]) -> list[np.ndarray]:
+        values = self._computed(part, forget=True)
+        return [values[i] for i in self.file.outputs]
+
+    def _invoke_traced(self, part: list[np.ndarray]) -> dict[int, np.ndarray]:
+        values = self._computed(part, forget=False)
+        return {i: values[i] for i in dict.fromkeys(self.file.computed)}
+
+    def _computed(self, part: list[np.ndarray], forget: bool) -> dict[int, np.ndarray]:
+        """Run the operators in the file's order: tensors by their numbers.
+
+        Args:
+            forget: whether to drop each tensor after the last operator that reads it.
+        """
+        values = {**self._constants, **dict(zip(self.file.inputs, part, strict=True))}
+        with BLAS.limit(limits=1, user_api="blas"):
+            self._run_nodes(values, forget)
+        return values
+
+    def _run_nodes(self, values: dict[int, np.ndarray], forget: bool) -> None:
+        for node in self._nodes:
+            inputs = [None if t is None else values[t.index] for t in node.inputs]
+            if node.name in VARIADIC:
+                inputs = [inputs]
+            values[node.outputs[0].index] = self._output(node, inputs)
+            if forget:
+                for index in self._last_read.get(node.number, ()):
+                    del values[index]
+
+    def _output(self, node: Node, inputs: list[np.ndarray | None]) -> np.ndarray:
+        tensor = node.outputs[0]
+        try:
+            arguments = OPERATORS[node.name].arguments(node)
+            output = self._kernels[node.name](*inputs, *arguments)
+        except KERNEL_ERRORS as error:
+            if self._free_batch:
+                raise FixedInside from error
+            shapes = ", ".join("none" if x is None else str(x.shape) for x in inputs)
+            raise ModelFileError(
+                f"{self.file.name}: {node} (output {tensor.name}) cannot run on inputs {shapes}: {error}"
+            ) from error
+        return output.astype(tensor.dtype, copy=False)
+
+
+def _possible(spec: TensorSpec) -> tuple[int, ...]:
+    """An input's shape, if a machine can hold it."""
+    try:
+        return checked(spec.shape)
+    except DataError as error:
+        raise ModelFileError(f"input {spec.name}: {error}") from error
+
+
+def _last_read(nodes: tuple[Node, ...], keep: set[int]) -> dict[int, list[int]]:
+    """Which tensors nobody reads any more after each operator, by the operator's number."""
+    last = {i: node.number for node in nodes for i in _tensors_of(node) if i not in keep}
+    return {number: [i for i, n in last.items() if n == number] for number in last.values()}
+
+
+def _tensors_of(node: Node) -> list[int]:
+    return [tensor.index for tensor in (*node.inputs, *node.outputs) if tensor is not None]

@@ -1,0 +1,59 @@
+"""What each operator computes, in integers: a function an operator, arrays in, arrays out.
+
+They answer what LiteRT's reference kernels answer (ai-edge-litert 2.3.0), to the bit.
+"""
+
+from tinylab.affine import dequantize
+from tinylab.runners.integer.kernels.curves import hard_swish, leaky_relu, logistic, softmax, tanh
+from tinylab.runners.integer.kernels.elementwise import add, multiply, relu, relu6, subtract, to_codes
+from tinylab.runners.integer.kernels.pooling import average_pool, max_pool, mean
+from tinylab.runners.integer.kernels.products import (
+    convolution,
+    dense,
+    depthwise_convolution,
+    transposed_convolution,
+)
+from tinylab.runners.integer.kernels.shapes import (
+    checked,
+    concatenate,
+    expand_dims,
+    pack,
+    pad,
+    reshape,
+    shape,
+    squeeze,
+    strided_slice,
+    transpose,
+)
+
+__all__ = [
+    "add",
+    "average_pool",
+    "checked",
+    "concatenate",
+    "convolution",
+    "dense",
+    "depthwise_convolution",
+    "dequantize",
+    "expand_dims",
+    "hard_swish",
+    "leaky_relu",
+    "logistic",
+    "max_pool",
+    "mean",
+    "multiply",
+    "pack",
+    "pad",
+    "relu",
+    "relu6",
+    "reshape",
+    "shape",
+    "softmax",
+    "squeeze",
+    "strided_slice",
+    "subtract",
+    "tanh",
+    "to_codes",
+    "transpose",
+    "transposed_convolution",
+]

@@ -1,0 +1,98 @@
+"""From 32-bit sums back to 8-bit codes: the last step of every layer that computes.
+
+    q = zero_point + round(M * sum), limited to what the type and the activation allow
+
+`tinylab.fixed_point` explains how M becomes an integer and a shift. It refuses sums that do not fit
+in 32 bits; here they wrap around, as they do in a register, because that is what LiteRT's kernels
+and a chip do with a network so extreme.
+"""
+
+import numpy as np
+
+from tinylab.affine import AffineParams, quantize, round_half_away
+from tinylab.fixed_point import multiply_reduced, quantize_multiplier
+
+# The real numbers that a fused activation lets through.
+ACTIVATIONS = {
+    "NONE": (-np.inf, np.inf),
+    "RELU": (0.0, np.inf),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+    "RELU6": (0.0, 6.0),
+}
+
+
+def activation_limits(params: AffineParams, activation: str) -> tuple[int, int]:
+    """The lowest and highest code that an activation lets through: a ReLU on codes is a comparison.
+
+    >>> activation_limits(AffineParams(0.05, -128), "RELU6")
+    (-128, -8)
+    """
+    low, high = quantize(np.array(ACTIVATIONS[activation]), params)
+    return int(low), int(high)
+
+
+def finished(steps: np.ndarray, params: AffineParams, activation: str = "NONE") -> np.ndarray:
+    """Add the zero point to steps of the output's scale, and saturate: the codes, in their own type.
+
+    The addition, too, happens in 32 bits.
+
+    >>> finished(np.array([-7, 5, 400]), AffineParams(0.1, -3), "RELU")
+    array([ -3,   2, 127], dtype=int8)
+    """
+    low, high = activation_limits(params, activation)
+    codes = steps.astype(np.int32)
+    codes += np.int32(params.zero_point)
+    return np.minimum(np.maximum(codes, low, out=codes), high, out=codes).astype(params.storage)
+
+
+def rescale(sums: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """round(sums * real), by gemmlowp's rule, in registers of 32 bits.
+
+    The same as `fixed_point.multiply_fixed_point`, except that what overflows wraps around.
+
+    Args:
+        sums: integers (..., C), of which the lowest 32 bits count.
+        real: M; a number, or (C,).
+
+    >>> rescale(np.array([100, 7, 8, 2**32 + 100]), 0.3)
+    array([30,  2,  3, 30])
+    """
+    multiplier, shift = quantize_multiplier(real)
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    sums = sums.astype(np.int32, copy=False)
+    if left.any():
+        sums = sums << left.astype(np.int32)
+    # Each step in place: most of a network's time goes into these lines.
+    steps = np.multiply(sums, multiplier, dtype=np.int64)
+    steps += 2**30
+    steps >>= 31
+    negative = steps >> 63  # -1 or 0: takes the halves of negative numbers down
+    negative *= right > 0
+    steps += negative
+    steps += (1 << right) >> 1
+    steps >>= right
+    return steps
+
+
+def rescale_wide(sums: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """The same for sums of 64 bits, as layers with 16-bit activations have them.
+
+    >>> rescale_wide(np.array([100, 7, 8, 2**32]), 0.3)
+    array([        30,          2,          2, 1288503296])
+    """
+    return multiply_reduced(sums, *quantize_multiplier(real))
+
+
+def rescale_double(sums: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """round(sums * real) in double precision, as FULLY_CONNECTED does it.
+
+    The same as `fixed_point.multiply_double`, except for what overflows: sums wrap around, and a product
+    that 32 bits do not hold becomes -2**31, which is what an x86 processor answers when it is to make
+    an integer of it (others saturate).
+
+    >>> rescale_double(np.array([100, 8, 2**31 - 1]), 1.5)
+    array([        150,          12, -2147483648])
+    """
+    product = round_half_away(sums.astype(np.int32, copy=False) * np.float64(real))
+    too_large = (product < -(2.0**31)) | (product > 2.0**31 - 1)
+    return np.where(too_large, -(2**31), product).astype(np.int64)

@@ -1,0 +1,132 @@
+"""Operators that move values and compute nothing. Codes keep their meaning, wherever they stand."""
+
+import numpy as np
+
+from tinylab.affine import AffineParams
+from tinylab.errors import DataError
+
+LARGEST = 2**28  # values in a tensor; what is larger fits on no machine that this course is about
+
+
+def checked(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape that is not too large to be computed.
+
+    Raises:
+        DataError: more than LARGEST values.
+    """
+    if min(shape, default=1) < 0 or np.prod([int(n) for n in shape], dtype=object) > LARGEST:
+        raise DataError(f"a tensor of shape {tuple(shape)}, which is far too large.")
+    return shape
+
+
+def reshape(x: np.ndarray, shape: np.ndarray | None, older: np.ndarray | None = None) -> np.ndarray:
+    """RESHAPE: the same values in another shape, of which one length may be -1: what is left.
+
+    Older files have the shape in the operator's options.
+
+    >>> reshape(np.int8([1, 2, 3, 4]), np.int32([2, -1]))
+    array([[1, 2],
+           [3, 4]], dtype=int8)
+    """
+    shape = older if shape is None else shape
+    if shape is None:
+        raise DataError("no shape to give to its input.")
+    return x.reshape([int(n) for n in shape])
+
+
+def squeeze(x: np.ndarray, axes: np.ndarray | None) -> np.ndarray:
+    """SQUEEZE: without some axes of length 1, or without all of them.
+
+    >>> squeeze(np.zeros((1, 3, 1)), [2]).shape, squeeze(np.zeros((1, 3, 1)), None).shape
+    ((1, 3), (3,))
+    """
+    return np.squeeze(x, None if axes is None or not len(axes) else tuple(int(axis) for axis in axes))
+
+
+def expand_dims(x: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """EXPAND_DIMS: with one more axis, of length 1.
+
+    >>> expand_dims(np.zeros((2, 3)), np.int32(1)).shape
+    (2, 1, 3)
+    """
+    return np.expand_dims(x, axis.item())
+
+
+def transpose(x: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """TRANSPOSE: the axes in another order.
+
+    >>> transpose(np.zeros((2, 3, 4)), np.int32([0, 2, 1])).shape
+    (2, 4, 3)
+    """
+    return np.ascontiguousarray(np.transpose(x, order))
+
+
+def concatenate(parts: list[np.ndarray], axis: int) -> np.ndarray:
+    """CONCATENATION: tensors one behind the other along an axis.
+
+    >>> concatenate([np.int8([[1]]), np.int8([[2]])], axis=1)
+    array([[1, 2]], dtype=int8)
+    """
+    checked((sum(part.size for part in parts),))
+    return np.concatenate(parts, axis)
+
+
+def pack(parts: list[np.ndarray], axis: int) -> np.ndarray:
+    """PACK: tensors of one shape along a new axis.
+
+    >>> pack([np.int32(1), np.int32(784)], axis=0)
+    array([  1, 784], dtype=int32)
+    """
+    return np.stack(parts, axis)
+
+
+def shape(x: np.ndarray, dtype: str) -> np.ndarray:
+    """SHAPE: the lengths of the axes, as int32 or int64.
+
+    >>> shape(np.zeros((5, 784)), "int32")
+    array([  5, 784], dtype=int32)
+    """
+    return np.array(x.shape, dtype)
+
+
+def pad(x: np.ndarray, margins: np.ndarray, x_params: AffineParams, params: AffineParams) -> np.ndarray:
+    """PAD: margins [[before, after], ...] of the code that stands for 0, the zero point.
+
+    >>> params = AffineParams(0.1, -3)
+    >>> pad(np.int8([5]), np.int32([[1, 2]]), params, params)
+    array([-3,  5, -3, -3], dtype=int8)
+    """
+    if np.shape(margins) != (x.ndim, 2) or np.min(margins, initial=0) < 0:
+        raise DataError(f"margins {np.shape(margins)} do not fit an input {x.shape}.")
+    checked(tuple(np.add(x.shape, np.sum(margins, axis=1, dtype=np.int64)).tolist()))
+    return np.pad(x, margins, constant_values=params.zero_point)
+
+
+def strided_slice(
+    x: np.ndarray,
+    begin: np.ndarray,
+    end: np.ndarray,
+    strides: np.ndarray,
+    begin_mask: int = 0,
+    end_mask: int = 0,
+    shrink_axis_mask: int = 0,
+) -> np.ndarray:
+    """STRIDED_SLICE: x[begin:end:stride] on each axis. A bit of a mask that is set belongs to that axis.
+
+    begin_mask and end_mask: take the axis from its very beginning, to its very end; shrink_axis_mask:
+    take the one index begin, and drop the axis.
+
+    >>> strided_slice(np.int8([[1, 2, 3], [4, 5, 6]]), [1, 0], [2, 2], [1, 1], shrink_axis_mask=1)
+    array([4, 5], dtype=int8)
+    """
+    if not len(begin) == len(end) == len(strides) <= x.ndim:
+        raise DataError(f"begin, end and strides of {len(begin)} axes for an input {x.shape}.")
+    index = []
+    for axis, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
+        if shrink_axis_mask >> axis & 1:
+            index.append(int(first))
+        else:
+            start = None if begin_mask >> axis & 1 else int(first)
+            stop = None if end_mask >> axis & 1 else int(last)
+            index.append(slice(start, stop, int(step)))
+    return x[tuple(index)]

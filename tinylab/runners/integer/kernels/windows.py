@@ -1,0 +1,91 @@
+"""Windows that slide over an image: padding, and the slice of the image that each position sees."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinylab.errors import DataError
+
+
+def output_size(size: int, window: int, stride: int, padding: str) -> int:
+    """How many positions a window has along one axis: with SAME padding one each stride.
+
+    `window` counts from the first to the last value it sees, gaps of a dilation included.
+
+    >>> output_size(28, 3, 1, "VALID"), output_size(28, 3, 2, "SAME")
+    (26, 14)
+    """
+    covered = size if padding == "SAME" else size - window + 1
+    return -(-covered // stride)
+
+
+def margins(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:
+    """What SAME padding adds before and after; if it is an odd number, one more after.
+
+    >>> margins(28, 3, 2, "SAME"), margins(28, 3, 1, "SAME"), margins(28, 3, 1, "VALID")
+    ((0, 1), (1, 1), (0, 0))
+    """
+    if padding != "SAME":
+        return 0, 0
+    missing = max((output_size(size, window, stride, padding) - 1) * stride + window - size, 0)
+    return missing // 2, missing - missing // 2
+
+
+def padded(
+    x: np.ndarray,
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    dilations: tuple[int, int],
+    padding: str,
+    value: float,
+) -> np.ndarray:
+    """An image (N, H, W, C) with its margins filled with a value.
+
+    Raises:
+        DataError: no place for a single window, or a stride or dilation below 1.
+    """
+    if min(*kernel, *strides, *dilations) < 1:
+        raise DataError(f"kernel {kernel}, strides {strides}, dilations {dilations}: 1 at least expected.")
+    windows = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    sizes = list(zip(x.shape[1:3], windows, strides, strict=True))
+    if min(output_size(*size, padding) for size in sizes) < 1:
+        raise DataError(f"a window of {windows} does not fit into an image of {x.shape[1:3]}.")
+    margin = [margins(*size, padding) for size in sizes]
+    if not np.any(margin):
+        return x
+    return np.pad(x, [(0, 0), *margin, (0, 0)], constant_values=value)
+
+
+def positions(
+    x: np.ndarray, kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1)
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """For each place (i, j) in the window: what all positions of the window see there.
+
+    A layer is then a short loop over its window, and each step works on the whole image at once.
+
+    Args:
+        x: (N, H, W, C), its margins included.
+
+    Yields:
+        i, j, and a view (N, output height, output width, C).
+
+    >>> x = np.arange(9).reshape(1, 3, 3, 1)
+    >>> [int(seen.sum()) for i, j, seen in positions(x, (2, 2), (1, 1))]
+    [8, 12, 20, 24]
+    """
+    height, width = (
+        (size - (k - 1) * d - 1) // s + 1
+        for size, k, s, d in zip(x.shape[1:3], kernel, strides, dilations, strict=True)
+    )
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            top, left = i * dilations[0], j * dilations[1]
+            yield (
+                i,
+                j,
+                x[
+                    :,
+                    top : top + (height - 1) * strides[0] + 1 : strides[0],
+                    left : left + (width - 1) * strides[1] + 1 : strides[1],
+                ],
+            )
