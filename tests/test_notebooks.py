@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinylab import authoring, course
-from tinylab.check import exercise_01, exercise_02, exercise_03, exercise_05
+from tinylab.check import exercise_01, exercise_02, exercise_03, exercise_05, exercise_06
 from tinylab.check.task import Task
 
 ROOT = authoring.ROOT
@@ -17,6 +17,7 @@ EXERCISES = {
     "02_optimization_flags": exercise_02,
     "03_int8_representative_data": exercise_03,
     "05_quantization_arithmetic": exercise_05,
+    "06_integer_only_inference": exercise_06,
 }
 EVERY = authoring.notebooks()
 

@@ -1,4 +1,4 @@
-"""What LiteRT itself answers: a file with one operator, made of given numbers, on the reference kernels.
+"""What LiteRT itself answers: a file with one operator, made of given numbers, on kernels of your choice.
 
 A converter chooses scales and rounds weights; here every number of an operator can be chosen, such
 as sums that fall on an exact half.
@@ -47,12 +47,14 @@ def dense(q: Values, weights: Values, bias: np.ndarray, output: Values, relu: bo
     return run("FULLY_CONNECTED", options, [q, weights, _bias(bias, q, weights)], output)
 
 
-def convolution(q: Values, weights: Values, bias: np.ndarray, output: Values) -> np.ndarray:
+def convolution(
+    q: Values, weights: Values, bias: np.ndarray, output: Values, kernels: str = "reference"
+) -> np.ndarray:
     """CONV_2D: int8 (N, H, W, inputs), weights int8 (outputs, h, w, inputs); no padding, stride 1."""
     options = schema.Conv2DOptionsT()
     options.padding = schema.Padding.VALID
     options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
-    return run("CONV_2D", options, [q, weights, _bias(bias, q, weights)], output)
+    return run("CONV_2D", options, [q, weights, _bias(bias, q, weights)], output, kernels)
 
 
 def _bias(bias: np.ndarray, q: Values, weights: Values) -> Values:

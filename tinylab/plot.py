@@ -182,17 +182,30 @@ def byte_accounts(accounts: Mapping[str, Mapping[str, int]]) -> Figure:
     Args:
         accounts: bytes by kind, by the file's name.
     """
-    accounts = _largest_kinds(accounts)
-    kinds = list(dict.fromkeys(kind for account in accounts.values() for kind in account))
-    names = list(accounts)[::-1]  # the first at the top
+    kilobytes = {
+        name: {kind: size / 1000 for kind, size in account.items()}
+        for name, account in _largest_kinds(accounts).items()
+    }
+    return parts(kilobytes, "size (kB)")
+
+
+def parts(wholes: Mapping[str, Mapping[str, float]], label: str) -> Figure:
+    """What wholes are made of: a bar a whole, cut into its parts, the first at the top.
+
+    Args:
+        wholes: sizes of parts by their names, by the name of the whole; as many parts as colours.
+        label: what is measured, with its unit.
+    """
+    kinds = list(dict.fromkeys(kind for whole in wholes.values() for kind in whole))
+    names = list(wholes)[::-1]
     figure, axes = plt.subplots(figsize=(9, 1.6 + 0.45 * len(names)), facecolor="white")
     start = np.zeros(len(names))
     for number, kind in enumerate(kinds):
-        sizes = np.array([accounts[name].get(kind, 0) for name in names]) / 1000
+        sizes = np.array([wholes[name].get(kind, 0) for name in names])
         look = {"color": PALETTE[number], "hatch": HATCHES[number], "edgecolor": "white"}
         axes.barh(names, sizes, left=start, label=kind, **look)
         start += sizes
-    axes.set_xlabel("size (kB)")
+    axes.set_xlabel(label)
     axes.legend(frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     _tidy(axes)
     return _finished(figure)

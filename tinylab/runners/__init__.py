@@ -4,7 +4,8 @@
     probabilities = runner.predict(images)   # real numbers in, real numbers out
 
 Engine "litert" is Google's interpreter, with a choice of kernels; engine "integer" is our own,
-in NumPy, to be read: it answers to the bit what LiteRT's reference kernels answer.
+in NumPy, to be read: it answers to the bit what LiteRT's reference kernels answer. Engine "micro" is
+the interpreter that runs on microcontrollers, where its package exists.
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from tinylab.runners.base import Runner, TensorSpec, Trace
 from tinylab.runners.integer import IntegerRunner
 from tinylab.runners.integer.operators import Kernel
 from tinylab.runners.litert import KERNELS, LiteRTRunner, interpreter
+from tinylab.runners.micro import MicroRunner
 
 __all__ = ["ENGINES", "KERNELS", "Runner", "TensorSpec", "Trace", "interpreter", "load"]
 
-ENGINES = ("litert", "integer")
+ENGINES = ("litert", "integer", "micro")
 
 
 def load(
@@ -30,7 +32,7 @@ def load(
 
     Args:
         model: a .tflite file's bytes, or its path.
-        engine: "litert" or "integer".
+        engine: "litert", "integer" or "micro".
         kernels: for "litert", which of LiteRT's implementations of the operators to use: "default" (XNNPACK
             where it can), "optimized" (built-in, no XNNPACK), "reference" (plain, the yardstick).
             For "integer", your own functions in place of `tinylab.runners.integer.kernels`, by the
@@ -38,7 +40,7 @@ def load(
 
     Raises:
         ModelFileError: not a .tflite, damaged, or with an operator that the engine lacks.
-        TinylabError: no such engine or kernels.
+        TinylabError: no such engine or kernels; engine="micro" where there is no package for it.
     """
     if engine not in ENGINES:
         raise TinylabError(f"no engine {engine!r} in this release: there are {', '.join(ENGINES)}.")
@@ -46,6 +48,10 @@ def load(
         if isinstance(kernels, str) and kernels != "default":
             raise TinylabError(f"kernels={kernels!r} belongs to engine='litert'.")
         return IntegerRunner(model, {} if isinstance(kernels, str) else kernels)
+    if engine == "micro":
+        if kernels != "default":
+            raise TinylabError("engine='micro' has kernels of its own: leave out kernels.")
+        return MicroRunner(model)
     if not isinstance(kernels, str):
         raise TinylabError("kernels of your own need engine='integer'.")
     return LiteRTRunner(model, kernels)

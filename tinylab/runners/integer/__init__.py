@@ -24,13 +24,13 @@ from tinylab.runners.integer.operators import OPERATORS, VARIADIC, Kernel, check
 # One thread, as LiteRT has it: shared between processors, matrices this small take longer.
 BLAS = ThreadpoolController()
 # Activations of so many values at once: few enough to stay in the processor's cache.
-CACHED_VALUES = 2**18
+CACHED_VALUES = 2**20
 # What NumPy and the kernels raise when shapes, axes or numbers of a file do not fit together.
 KERNEL_ERRORS = (
     ArithmeticError,
     AttributeError,
     DataError,
-    IndexError,
+    LookupError,
     MemoryError,
     ModelFileError,
     TypeError,
@@ -40,6 +40,10 @@ KERNEL_ERRORS = (
 
 class IntegerRunner(Runner):
     """A model on our own engine, one operator after the other.
+
+    Attributes:
+        nodes: the operators in the order in which they run (`graph.Node`).
+        constants: the file's constant values, by the number of their tensor.
 
     Args:
         model: a .tflite file's bytes, or its path.
@@ -57,11 +61,12 @@ class IntegerRunner(Runner):
             raise TinylabError(f"no operator {', '.join(sorted(unknown))}; there are {', '.join(OPERATORS)}.")
         graph = read(model)
         super().__init__(graph.file)
-        self._constants = graph.constants
+        self.constants = graph.constants
         self._kernels = {name: entry.kernel for name, entry in OPERATORS.items()} | dict(own_kernels)
-        self._nodes = tuple(self._checked_node(node) for node in graph.nodes)
+        self._arguments: dict[int, tuple] = {}  # read from the file once, by the operator's number
+        self.nodes = tuple(self._checked_node(node) for node in graph.nodes)
         self._check_order()
-        self._last_read = _last_read(self._nodes, keep={*self.file.outputs, *self._constants})
+        self._last_read = _last_read(self.nodes, keep={*self.file.outputs, *self.constants})
         largest = max(values.size for values in self._first_run().values())
         self._chunk = max(1, CACHED_VALUES * self.inputs[0].shape[0] // largest)
 
@@ -81,8 +86,8 @@ class IntegerRunner(Runner):
 
     def _check_order(self) -> None:
         """Refuse an operator that reads what nothing has computed."""
-        known = {*self._constants, *self.file.inputs}
-        for node in self._nodes:
+        known = {*self.constants, *self.file.inputs}
+        for node in self.nodes:
             for tensor in node.inputs:
                 if tensor is not None and tensor.index not in known:
                     raise ModelFileError(
@@ -106,13 +111,13 @@ class IntegerRunner(Runner):
         Args:
             forget: whether to drop each tensor after the last operator that reads it.
         """
-        values = {**self._constants, **dict(zip(self.file.inputs, part, strict=True))}
+        values = {**self.constants, **dict(zip(self.file.inputs, part, strict=True))}
         with BLAS.limit(limits=1, user_api="blas"):
             self._run_nodes(values, forget)
         return values
 
     def _run_nodes(self, values: dict[int, np.ndarray], forget: bool) -> None:
-        for node in self._nodes:
+        for node in self.nodes:
             inputs = [None if t is None else values[t.index] for t in node.inputs]
             if node.name in VARIADIC:
                 inputs = [inputs]
@@ -124,8 +129,9 @@ class IntegerRunner(Runner):
     def _output(self, node: Node, inputs: list[np.ndarray | None]) -> np.ndarray:
         tensor = node.outputs[0]
         try:
-            arguments = OPERATORS[node.name].arguments(node)
-            output = self._kernels[node.name](*inputs, *arguments)
+            if node.number not in self._arguments:
+                self._arguments[node.number] = OPERATORS[node.name].arguments(node)
+            output = self._kernels[node.name](*inputs, *self._arguments[node.number])
         except KERNEL_ERRORS as error:
             if self._free_batch:
                 raise FixedInside from error
@@ -133,7 +139,10 @@ class IntegerRunner(Runner):
             raise ModelFileError(
                 f"{self.file.name}: {node} (output {tensor.name}) cannot run on inputs {shapes}: {error}"
             ) from error
-        return output.astype(tensor.dtype, copy=False)
+        if not isinstance(output, np.ndarray) or output.dtype != tensor.dtype:
+            given = output.dtype if isinstance(output, np.ndarray) else type(output).__name__
+            raise ModelFileError(f"{self.file.name}: the kernel of {node} gave {given}, not {tensor.dtype}.")
+        return output
 
 
 def _possible(spec: TensorSpec) -> tuple[int, ...]:

@@ -72,7 +72,9 @@ def usable_params(tensor: Tensor) -> AffineParams:
     if params is None:
         raise ModelFileError(f"tensor {tensor.name}: {tensor.dtype} without a scale.")
     scale, zero_point = np.asarray(params.scale), np.asarray(params.zero_point)
-    if not (np.isfinite(scale) & (scale > 0)).all():
+    # Weights that are all 0 may have the scale 0.
+    lowest = 0 if tensor.nbytes else np.finfo(np.float32).smallest_subnormal
+    if not (np.isfinite(scale) & (scale >= lowest)).all():
         raise ModelFileError(f"tensor {tensor.name}: a scale that is not above 0.")
     if params.dtype == "int16" and zero_point.any():
         raise ModelFileError(f"tensor {tensor.name}: int16 with a zero point, which has to be 0.")

@@ -156,7 +156,7 @@ def pooling(node: Node) -> tuple:
 
 
 def concatenation(node: Node) -> tuple:
-    """The axis; all tensors have the same scale, so that codes can be moved as they are."""
+    """The axis; all tensors have the same scale, or none, so that values can be moved as they are."""
     if len(set(node.params)) > 1:
         raise ModelFileError("it joins tensors of different scales.")
     return (node.options.axis,)
@@ -230,11 +230,23 @@ OPERATORS: dict[str, Entry] = {
     "EXPAND_DIMS": Entry(kernels.expand_dims, each("T U -> T", ANY, INDICES), nothing),
     "TRANSPOSE": Entry(kernels.transpose, each("T U -> T", ANY, INDICES), nothing),
     "PAD": Entry(kernels.pad, each("T U -> T", ANY_CODES, INDICES), scales),
-    "CONCATENATION": Entry(
-        kernels.concatenate, each("T* -> T", ANY_CODES), concatenation, "ConcatenationOptions"
-    ),
+    "CONCATENATION": Entry(kernels.concatenate, each("T* -> T", ANY), concatenation, "ConcatenationOptions"),
     "STRIDED_SLICE": Entry(
         kernels.strided_slice, each("T int32 int32 int32 -> T", ANY), masks, "StridedSliceOptions"
+    ),
+    "SPACE_TO_BATCH_ND": Entry(kernels.space_to_batch, each("T int32 int32 -> T", CODES), scales),
+    "BATCH_TO_SPACE_ND": Entry(kernels.batch_to_space, each("T int32 int32 -> T", CODES), nothing),
+    "GATHER": Entry(
+        kernels.gather,
+        each("T U -> T", ("int32", "int64"), INDICES),
+        lambda node: (node.options.axis, node.options.batchDims),
+        "GatherOptions",
+    ),
+    "REDUCE_PROD": Entry(
+        kernels.product,
+        each("T int32 -> T", INDICES),
+        lambda node: (node.options.keepDims,),
+        "ReducerOptions",
     ),
     "SHAPE": Entry(kernels.shape, each("T -> U", ANY, INDICES), lambda node: (node.outputs[0].dtype,)),
     "PACK": Entry(kernels.pack, each("T* -> T", ANY), lambda node: (node.options.axis,), "PackOptions"),

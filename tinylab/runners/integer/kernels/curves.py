@@ -42,8 +42,9 @@ def softmax(x: np.ndarray, beta: float, x_params: AffineParams, params: AffinePa
         x: int8 or int16, (..., C).
         beta: the factor of the exponents, a float32 number of the file; almost always 1.
         x_params: scale of x; its zero point cancels out.
-        params: scale and zero point of the answer, which LiteRT fixes: 1/256 and -128 for int8, 1/32768
-            and 0 for int16.
+        params: of the answer, whose scale and zero point LiteRT fixes: 1/256 and -128 for int8, 1/32768
+            and 0 for int16. (Where x is int8 and the answer int16, it is in steps of 1/65536 from -32768,
+            whatever they say.)
 
     Returns:
         Codes of params.storage, the shape of x.
@@ -62,10 +63,12 @@ def softmax(x: np.ndarray, beta: float, x_params: AffineParams, params: AffinePa
     exponentials = _exponentials(beta * x_params.scale)[distances]
     sums = rounding_shift_right(exponentials, 12).sum(axis=-1, keepdims=True)  # from Q0.31 to Q12.19
     reciprocals, halvings = _reciprocals(sums)
-    if (halvings > 8).any():
+    if params.dtype == "int8" and (halvings > 8).any():
         raise DataError("a softmax whose exponentials add up to 512 or more: LiteRT would end the process.")
     shares = rounding_doubling_high_multiply(exponentials, reciprocals)
-    return finished(rounding_shift_right(shares, 31 - 8 + halvings), params)  # from Q0.31 to 1/256
+    bits = 8 * params.storage.itemsize
+    steps = rounding_shift_right(shares, 31 - bits + halvings)  # from Q0.31 to 1/256, or 1/65536
+    return np.minimum(steps + params.lowest, params.highest).astype(params.storage)
 
 
 def logistic(x: np.ndarray, x_params: AffineParams, params: AffineParams) -> np.ndarray:
@@ -233,7 +236,7 @@ def _float32(function: Callable[[np.ndarray], np.ndarray], real: np.ndarray) -> 
     """A function of float32 numbers, computed in float64 and rounded once: the best that float32 can hold.
 
     LiteRT calls expf and tanhf of the machine's C library, which may be off by float32's last bit. That is
-    seen where the result falls on an exact half: about one code of tanh in 10 million, with glibc 2.36.
+    seen where the result falls on an exact half: one code of tanh in some millions, with glibc 2.36.
     """
     with np.errstate(over="ignore"):  # exp of much is infinite, as in C
         return function(real.astype(np.float64)).astype(np.float32)
@@ -245,8 +248,9 @@ def _float32(function: Callable[[np.ndarray], np.ndarray], real: np.ndarray) -> 
 def _exponentials(real: float) -> np.ndarray:
     """exp(-real * d) for d = 0 to 255, in Q0.31.
 
-    real * d is computed in Q5.26, which ends at 32. LiteRT takes 0 from where the d, shifted to the left,
-    exceeds 31 there; the multiplier may have made real * d as small as 15.5.
+    real * d is computed in Q5.26, and limited before the multiplier, which is 1/2 to 1, is applied. LiteRT
+    leaves out what is limited. It comes to the same: below exp(-15), nothing is left of an exponential in
+    the 19 bits of the sum, nor in the 16 bits of the finest answer.
 
     Args:
         real: beta * scale, in double precision.
@@ -256,12 +260,9 @@ def _exponentials(real: float) -> np.ndarray:
     """
     if not real * 2**26 > 1:
         raise DataError(f"a softmax with beta * scale = {real}: LiteRT wants more than 2**-26.")
-    # up to 2**31, which `quantize_multiplier` takes half of
-    multiplier, shift = quantize_multiplier(min(real * 2**26, 2**31 - 1) / 2)
-    distances = np.arange(256)
-    inside = distances <= (31 * 2**26 >> (shift + 1))
-    exponents = rounding_doubling_high_multiply((-distances * inside) << (shift + 1), multiplier)
-    return np.where(inside, _exp(exponents), 0)
+    multiplier, shift = quantize_multiplier(min(real, 15.0) * 2**26)
+    exponents = np.maximum(-np.arange(256) << shift, -31 * 2**26)
+    return _exp(rounding_doubling_high_multiply(exponents, multiplier))
 
 
 def _exp(x: np.ndarray) -> np.ndarray:
@@ -497,23 +498,19 @@ def _high_multiply_16(a: np.ndarray, b: int) -> np.ndarray:
     return _shift_half_up(a * b, 15)
 
 
-def _saturated_16(x: np.ndarray) -> np.ndarray:
-    return np.clip(x, -(2**15), 2**15 - 1)
-
-
 def _times_16(x: np.ndarray, multiplier: int, exponent: int) -> np.ndarray:
     """x * real in 16 bits, saturated, for a real number as `_multiplier_16` gives it.
 
-    Of a shift to the left, the last bit comes after the multiplication, which has halved at most: what
-    saturates before it saturates after it anyway.
+    Of a shift to the left, the last bit comes after the multiplication and its rounding. (LiteRT saturates
+    before the multiplication, too; as that halves at most, what saturates there saturates at the end.)
 
     >>> _times_16(np.array([100, -100, 30000]), *_multiplier_16(2.5))
     array([  250,  -250, 32767])
     """
     if exponent <= 0:
         return _rounding_shift_right_16(_high_multiply_16(x, multiplier), -exponent)
-    x = _high_multiply_16(_saturated_16(x << (exponent - 1)), multiplier)
-    return _saturated_16(x << 1)
+    product = _high_multiply_16(x << (exponent - 1), multiplier) << 1
+    return np.clip(product, -(2**15), 2**15 - 1)
 
 
 def _toward_zero(x: np.ndarray, bits: int) -> np.ndarray:

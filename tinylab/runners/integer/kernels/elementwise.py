@@ -7,6 +7,7 @@ Shapes broadcast as NumPy's do.
 import numpy as np
 
 from tinylab.affine import AffineParams, quantize
+from tinylab.errors import DataError
 from tinylab.runners.integer.kernels.rescaling import finished, rescale
 
 
@@ -62,7 +63,10 @@ def _common_scale(
         rescale((q.astype(np.int64) - p.zero_point) << fraction, p.scale / unit)
         for q, p in ((a, a_params), (b, b_params))
     )
-    return first, second, unit / (2**fraction * params.scale)
+    real = unit / (2**fraction * params.scale)
+    if real >= 1:
+        raise DataError(f"an output scale of {params.scale:g}, far too small for a sum of such inputs.")
+    return first, second, real
 
 
 def multiply(

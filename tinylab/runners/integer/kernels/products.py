@@ -20,7 +20,7 @@ from tinylab.errors import DataError
 from tinylab.fixed_point import real_multiplier
 from tinylab.runners.integer.kernels.rescaling import finished, rescale, rescale_double, rescale_wide
 from tinylab.runners.integer.kernels.shapes import checked
-from tinylab.runners.integer.kernels.windows import margins, padded, positions
+from tinylab.runners.integer.kernels.windows import margins, padded, positions, windows
 
 
 def largest_step(params: AffineParams) -> int:
@@ -46,7 +46,7 @@ def exact_type(params: AffineParams, weights: np.ndarray) -> type:
     >>> exact_type(AffineParams(0.1, -128), np.full((640, 1), 127))
     <class 'numpy.float64'>
     """
-    magnitudes = np.abs(weights.astype(np.int64)).reshape(-1, weights.shape[-1])
+    magnitudes = np.abs(weights, dtype=np.int64).reshape(-1, weights.shape[-1])
     largest = largest_step(params) * int(magnitudes.sum(axis=0).max(initial=0))
     return np.float32 if largest <= 2**24 else np.float64
 
@@ -65,6 +65,13 @@ def codes_of(
     if bias is not None:
         sums += bias
     return finished((rescale_wide if wide else rescale)(sums, real), params, activation)
+
+
+def _steps(x: np.ndarray, params: AffineParams, exact: type, *window: object) -> np.ndarray:
+    """q - zero_point in an exact type, margins included: what lies outside of the image counts as 0."""
+    steps = padded(x, *window, value=params.zero_point).astype(exact)
+    steps -= exact(params.zero_point)
+    return steps
 
 
 def convolution(
@@ -103,23 +110,16 @@ def convolution(
         raise DataError(f"weights {weights.shape} do not fit an input {x.shape}.")
     matrix = weights.reshape(outputs, -1).T
     exact = exact_type(x_params, matrix)
-    steps = x.astype(exact) - exact(x_params.zero_point)
-    steps = padded(steps, (height, width), strides, dilations, padding, value=0)  # 0 is the code zero_point
+    steps = _steps(x, x_params, exact, (height, width), strides, dilations, padding)
     real = real_multiplier(x_params.scale, w_params.scale, params.scale)
-    seen = [view for _, _, view in positions(steps, (height, width), strides, dilations)]
-    shape = seen[0].shape[:3]
+    seen = windows(steps, (height, width), strides, dilations)
+    shape = seen.shape[:3]
     products = [
-        _rows(seen, group * depth, depth) @ part.astype(exact)
+        seen[..., group * depth : (group + 1) * depth].reshape(-1, len(matrix)) @ part.astype(exact)
         for group, part in enumerate(np.split(matrix, groups, axis=1))
     ]
     joined = products[0] if groups == 1 else np.concatenate(products, axis=1)
-    return codes_of(joined, bias, real, params, activation).reshape(*shape, outputs)
-
-
-def _rows(seen: list[np.ndarray], first: int, depth: int) -> np.ndarray:
-    """One row for each window: the values of one group of channels, place by place."""
-    parts = [view[..., first : first + depth] for view in seen]
-    return np.concatenate(parts, axis=3).reshape(-1, depth * len(parts))
+    return codes_of(joined.reshape(*shape, outputs), bias, real, params, activation)
 
 
 def depthwise_convolution(
@@ -154,8 +154,7 @@ def depthwise_convolution(
     if weights.shape[0] != 1 or not channels or outputs % channels:
         raise DataError(f"weights {weights.shape} do not fit an input {x.shape}.")
     exact = exact_type(x_params, weights)
-    steps = x.astype(exact) - exact(x_params.zero_point)
-    steps = padded(steps, (height, width), strides, dilations, padding, value=0)
+    steps = _steps(x, x_params, exact, (height, width), strides, dilations, padding)
     if outputs != channels:
         steps = np.repeat(steps, outputs // channels, axis=3)
     taps = weights[0].astype(exact)

@@ -102,6 +102,72 @@ def pad(x: np.ndarray, margins: np.ndarray, x_params: AffineParams, params: Affi
     return np.pad(x, margins, constant_values=params.zero_point)
 
 
+def space_to_batch(
+    x: np.ndarray, block: np.ndarray, margins: np.ndarray, x_params: AffineParams, params: AffineParams
+) -> np.ndarray:
+    """SPACE_TO_BATCH_ND: an image as several smaller ones, each of every second (third, ...) pixel.
+
+    The converter computes a dilated convolution so: neighbours in a small image are `block` apart in
+    the large one.
+
+    Args:
+        x: (N, H, W, C).
+        block: (height, width), how far apart the pixels of one small image are.
+        margins: [[above, below], [left, right]], filled with the zero point first.
+
+    >>> params = AffineParams(1.0, 0)
+    >>> x = np.arange(4, dtype=np.int8).reshape(1, 1, 4, 1)
+    >>> space_to_batch(x, np.int32([1, 2]), np.int32([[0, 0], [0, 0]]), params, params)[:, 0, :, 0]
+    array([[0, 2],
+           [1, 3]], dtype=int8)
+    """
+    x = pad(x, np.concatenate([[[0, 0]], margins, [[0, 0]]]), x_params, params)
+    batch, height, width, channels = x.shape
+    down, right = (int(n) for n in block)
+    x = x.reshape(batch, height // down, down, width // right, right, channels)
+    return x.transpose(2, 4, 0, 1, 3, 5).reshape(-1, height // down, width // right, channels)
+
+
+def batch_to_space(x: np.ndarray, block: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """BATCH_TO_SPACE_ND: the small images of `space_to_batch` as one again, with margins cut off.
+
+    >>> x = np.int8([[0, 2], [1, 3]]).reshape(2, 1, 2, 1)
+    >>> batch_to_space(x, np.int32([1, 2]), np.int32([[0, 0], [0, 1]])).ravel()
+    array([0, 1, 2], dtype=int8)
+    """
+    down, right = (int(n) for n in block)
+    batch, height, width, channels = x.shape
+    x = x.reshape(down, right, batch // (down * right), height, width, channels)
+    x = x.transpose(2, 3, 0, 4, 1, 5).reshape(-1, height * down, width * right, channels)
+    (top, bottom), (left, end) = crops.tolist()
+    if min(top, bottom, left, end) < 0:
+        raise DataError(f"crops {crops.tolist()} below 0.")
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - end]
+
+
+def gather(x: np.ndarray, places: np.ndarray, axis: int, batch_axes: int) -> np.ndarray:
+    """GATHER: the values at some places of an axis. Networks pick lengths from a shape with it.
+
+    >>> gather(np.int32([5, 7, 9]), np.int32([2, 0]), 0, 0)
+    array([9, 5], dtype=int32)
+    """
+    if batch_axes:
+        raise DataError("a gather by batches.")
+    if np.min(places, initial=0) < 0:
+        raise DataError("a place below 0.")
+    return np.take(x, places, axis)
+
+
+def product(x: np.ndarray, axes: np.ndarray, keep_dims: bool) -> np.ndarray:
+    """REDUCE_PROD: the product along some axes, of the lengths in a shape.
+
+    >>> product(np.int32([2, 3, 4]), np.int32([0]), False)
+    array(24, dtype=int32)
+    """
+    axes = tuple({int(axis) for axis in np.ravel(axes)})
+    return np.array(np.prod(x, axis=axes, keepdims=keep_dims, dtype=x.dtype))
+
+
 def strided_slice(
     x: np.ndarray,
     begin: np.ndarray,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from tinylab.errors import DataError
 
@@ -46,14 +47,37 @@ def padded(
     """
     if min(*kernel, *strides, *dilations) < 1:
         raise DataError(f"kernel {kernel}, strides {strides}, dilations {dilations}: 1 at least expected.")
-    windows = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    sizes = list(zip(x.shape[1:3], windows, strides, strict=True))
+    covered = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    sizes = list(zip(x.shape[1:3], covered, strides, strict=True))
     if min(output_size(*size, padding) for size in sizes) < 1:
-        raise DataError(f"a window of {windows} does not fit into an image of {x.shape[1:3]}.")
+        raise DataError(f"a window of {covered} does not fit into an image of {x.shape[1:3]}.")
     margin = [margins(*size, padding) for size in sizes]
     if not np.any(margin):
         return x
-    return np.pad(x, [(0, 0), *margin, (0, 0)], constant_values=value)
+    (above, below), (left, right) = margin
+    batch, height, width, channels = x.shape
+    wide = np.full((batch, above + height + below, left + width + right, channels), value, x.dtype)
+    wide[:, above : above + height, left : left + width] = x
+    return wide
+
+
+def windows(
+    x: np.ndarray, kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]
+) -> np.ndarray:
+    """What each position of the window sees: a view (N, output height, output width, h, w, C).
+
+    Args:
+        x: (N, H, W, C), its margins included.
+
+    >>> x = np.arange(9).reshape(1, 3, 3, 1)
+    >>> windows(x, (2, 2), (1, 1), (1, 1))[0, 0, 1, :, :, 0]
+    array([[1, 2],
+           [4, 5]])
+    """
+    covered = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    seen = sliding_window_view(x, covered, axis=(1, 2))
+    seen = seen[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]]
+    return seen.transpose(0, 1, 2, 4, 5, 3)
 
 
 def positions(
