@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from tinylab.errors import DataError, ModelFileError, TinylabError
 from tinylab.runners.base import FixedInside, Runner, TensorSpec
+from tinylab.runners.integer.batch import for_any_batch
 from tinylab.runners.integer.graph import Node, read
 from tinylab.runners.integer.kernels import checked
 from tinylab.runners.integer.operators import OPERATORS, VARIADIC, Kernel, check
@@ -69,6 +70,10 @@ class IntegerRunner(Runner):
         self._last_read = _last_read(self.nodes, keep={*self.file.outputs, *self.constants})
         largest = max(values.size for values in self._first_run().values())
         self._chunk = max(1, CACHED_VALUES * self.inputs[0].shape[0] // largest)
+        for_many = None if self._free_batch else for_any_batch(self.file, self.nodes, self.constants)
+        if for_many:
+            self.nodes, self._free_batch = for_many, True
+            self._arguments.clear()
 
     def _first_run(self) -> dict[int, np.ndarray]:
         """Before any data come: a run on zeros, which meets every shape that does not fit."""

@@ -155,7 +155,7 @@ def gather(x: np.ndarray, places: np.ndarray, axis: int, batch_axes: int) -> np.
         raise DataError("a gather by batches.")
     if np.min(places, initial=0) < 0:
         raise DataError("a place below 0.")
-    return np.take(x, places, axis)
+    return np.asarray(np.take(x, places, axis))
 
 
 def product(x: np.ndarray, axes: np.ndarray, keep_dims: bool) -> np.ndarray:
@@ -195,4 +195,4 @@ def strided_slice(
             start = None if begin_mask >> axis & 1 else int(first)
             stop = None if end_mask >> axis & 1 else int(last)
             index.append(slice(start, stop, int(step)))
-    return x[tuple(index)]
+    return np.asarray(x[tuple(index)])
