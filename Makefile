@@ -8,7 +8,7 @@ FIRST := notebooks/00_start_here.ipynb
 test check: export TQDM_DISABLE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check check-style install install-test exercises badges outputs constraints clean
+.PHONY: help lab test bench networks check check-style install install-test exercises badges outputs constraints clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -20,6 +20,12 @@ lab: install ## install what is missing and open the course in JupyterLab
 test: check-style ## install what is missing and run every test and every notebook
 	$(VENV)/pytest -n 2 --dist loadfile --doctest-modules tests tinylab
 	$(VENV)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks exercises solutions
+
+bench: install-test ## time the integer engine against LiteRT's kernels, as ratios
+	$(VENV)/python -m tests.bench
+
+networks: install-test ## compare the integer engine with LiteRT on thousands of random networks (an hour)
+	TINYLAB_NETWORKS=4000 $(VENV)/pytest -q -n 2 tests/test_integer_networks.py
 
 check: check-style ## the quick loop: lint, unit tests, structure of the notebooks
 	$(VENV)/pytest -q -n 2 --dist loadfile -m "not slow" --doctest-modules tests tinylab

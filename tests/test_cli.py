@@ -293,6 +293,7 @@ def test_the_recipes_and_kernels_are_those_of_the_package():
 
     assert tuple(recipe.value for recipe in Recipe) == cli.RECIPES
     assert tuple(runners.KERNELS) == cli.KERNELS
+    assert runners.ENGINES == cli.ENGINES
 
 
 def test_help_imports_no_tensorflow(run_python):

@@ -9,7 +9,7 @@ import tinylab
 
 FLOORS = (
     ("errors", "quiet", "machine", "flatbuffer", "affine", "fixed_point"),
-    ("tflite_file", "byte_account", "precision", "runners", "one_operator"),
+    ("tflite_file", "byte_account", "precision", "workload", "runners", "one_operator"),
     ("_tensorflow", "data", "models", "conversion"),
     ("measure",),
     ("plot", "widgets"),

@@ -31,6 +31,7 @@ FIGURES = {
     "errors": lambda: plot.errors(np.linspace(-3, 6, 100), params_from_range(-3.0, 6.0, "int4")),
     "range_trade_off": lambda: plot.range_trade_off(X, 2.0, 4),
     "byte_accounts": lambda: plot.byte_accounts(ACCOUNTS),
+    "parts": lambda: plot.parts(ACCOUNTS, "bytes"),
     "calibration_curve": lambda: plot.calibration_curve([1, 10], np.array([[0.7, 0.8], [0.6, 0.8]]), 0.85),
 }
 

@@ -23,6 +23,7 @@ from tinylab.errors import DAMAGED_NUMPY_FILE, DataError, TinylabError
 
 RECIPES = ("float32", "dynamic_range", "float16", "int8", "int8_uint8_io", "int16x8")
 KERNELS = ("default", "optimized", "reference")
+ENGINES = ("litert", "integer", "micro")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
     made = command("run", run, "run a .tflite file on a batch of inputs, real numbers in and out")
     made.add_argument("file", metavar="FILE")
-    made.add_argument("--engine", choices=("litert",), default="litert")
+    made.add_argument("--engine", choices=ENGINES, default="litert")
     made.add_argument("--kernels", choices=KERNELS, default="default")
     made.add_argument("--input", metavar="X.npy", required=True)
     made.add_argument("--output", metavar="Y.npy", required=True)

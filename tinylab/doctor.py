@@ -121,7 +121,7 @@ def _micro() -> Finding:
         "TensorFlow Lite Micro",
         "not installed",
         True,
-        "needed by lesson 09 only; built for Linux on x86-64 with Python 3.11 and 3.12: there, "
+        "lessons 06 and 09 run it; built for Linux on x86-64 with Python 3.11 and 3.12: there, "
         "pip install --pre tflite-micro",
     )
 

@@ -42,14 +42,16 @@ class Work:
 def workload(model: bytes | str | PathLike) -> tuple[Work, ...]:
     """The work of each operator, in the order in which they run.
 
-    It counts each value once an operator, as if a layer's weights and activations did not fit in a
-    cache together with those of the layer before, and each was read no more often than needed.
+    Every value counts once for each operator that reads or writes it. A real chip may move fewer
+    bytes, where a value stays in a cache or register, or more, where one is fetched again.
 
     Raises:
         ModelFileError: not a .tflite, cut short, or inconsistent.
     """
+    content, name = tflite_file.read(model)
     file = tflite_file.parse(model)
-    return tuple(_work(operator, file) for operator in file.operators)
+    with tflite_file.damage_reported(content, name):
+        return tuple(_work(operator, file) for operator in file.operators)
 
 
 def _work(operator: Operator, file: TFLiteFile) -> Work:
@@ -66,16 +68,12 @@ def _work(operator: Operator, file: TFLiteFile) -> Work:
 
 
 def _macs(operator: Operator, file: TFLiteFile) -> int:
-    """Each weight is used once for each position of the output; those of a depthwise one, too."""
-    x, *_ = (file.tensors[i].shape for i in operator.outputs)
-    if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-        weights = file.tensors[operator.inputs[1]].shape
-        return math.prod(weights) * math.prod(x[:-1])
-    if operator.name == "TRANSPOSE_CONV":
-        return math.prod(file.tensors[operator.inputs[1]].shape) * math.prod(
-            file.tensors[operator.inputs[2]].shape[:-1]
-        )
-    return 0
+    """Each weight is used once at each position: of the output, or of a transposed convolution's input."""
+    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
+        return 0
+    swept = operator.inputs[2] if operator.name == "TRANSPOSE_CONV" else operator.outputs[0]
+    weights, positions = file.tensors[operator.inputs[1]].shape, file.tensors[swept].shape[:-1]
+    return math.prod(weights) * math.prod(positions)
 
 
 def _bytes(tensor: Tensor) -> int:
