@@ -227,13 +227,18 @@ def pieces(content: bytes) -> list[Piece]:
     walk = _Walk(content)
     walk.claim(0, HEADER_SIZE, "header", ())
     walk.table(walk.target_of(0), "Model", ())
-    return _with_gaps(content, sorted(walk.claimed.values()))
+    return _with_gaps(content, sorted(walk.claimed.values()), walk.last_fields)
 
 
-def _with_gaps(content: bytes, claimed: list[Piece]) -> list[Piece]:
+def _with_gaps(content: bytes, claimed: list[Piece], last_fields: dict[int, int]) -> list[Piece]:
     """Fill what no piece claims; the sum of all sizes is then that of the file."""
     complete, end = [], 0
     for piece in [*claimed, Piece(len(content), 0, "end", ())]:
+        if piece.start < end and last_fields.get(complete[-1].start, end) < piece.start:
+            # The size of a table may count bytes behind its last field that belong to what follows:
+            # of two tables that share a vtable, one may have needed alignment there.
+            complete[-1] = complete[-1]._replace(size=piece.start - complete[-1].start)
+            end = piece.start
         if piece.start < end:
             raise ValueError(f"two things at position {piece.start}")
         if piece.start > end:
@@ -255,6 +260,7 @@ class _Walk:
     def __init__(self, content: bytes):
         self.content = content
         self.claimed: dict[int, Piece] = {}
+        self.last_fields: dict[int, int] = {}  # where each table's last field begins
         self.read = 0
 
     def claim(self, start: int, size: int, what: str, path: Path) -> None:
@@ -281,6 +287,8 @@ class _Walk:
             raise ValueError(f"position {start}: no table")
         self.claim(vtable, vtable_size, "vtable", ())
         self.claim(start, size, name, path)
+        distances = [self.number(vtable + entry, "H") for entry in range(4, vtable_size - 1, 2)]
+        self.last_fields[start] = start + max(distances, default=0)
 
         def field(slot: int, width: int) -> int | None:
             """Where a field of so many bytes stands; None if it is not stored."""

@@ -1,5 +1,6 @@
 """A model as an engine needs it: operators with their options, tensors, and constant values."""
 
+import math
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -116,7 +117,7 @@ def read(model: bytes | str | PathLike) -> Graph:
         )
         read = {i for operator in file.operators for i in operator.inputs if i >= 0} | set(file.outputs)
         constants = {
-            i: _values(model, file.tensors[i])
+            i: _values(model, file.tensors[i], name)
             for i in sorted(read)
             if file.tensors[i].nbytes or 0 in file.tensors[i].shape
         }
@@ -134,8 +135,13 @@ def _options(operator: schema.Operator) -> Any:
     return getattr(schema, f"{kind}T").InitFromObj(packed)
 
 
-def _values(model: schema.Model, tensor: Tensor) -> np.ndarray:
+def _values(model: schema.Model, tensor: Tensor, name: str) -> np.ndarray:
     """The values of a constant, in its shape."""
     data = model.Buffers(tensor.buffer).DataAsNumpy()
     content = data.tobytes() if isinstance(data, np.ndarray) else b""
+    if len(content) != math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize:
+        raise ModelFileError(
+            f"{name}: tensor {tensor.name}: {len(content)} bytes for {tensor.dtype} {tensor.shape}; sparse or packed "
+            "values are not for the integer engine."
+        )
     return np.frombuffer(content, tensor.dtype).reshape(tensor.shape)
