@@ -193,8 +193,10 @@ def round_half_away(x: np.ndarray) -> np.ndarray:
     >>> round_half_away(np.array([-2.5, -0.5, 0.49999999999999994, 0.5, 1.5]))
     array([-3., -1.,  0.,  1.,  2.])
     """
-    fraction, whole = np.modf(x)
-    return whole + np.copysign(np.abs(fraction) >= 0.5, x)
+    whole = np.trunc(x)
+    with np.errstate(invalid="ignore"):  # infinity has no fraction
+        fraction = np.abs(x - whole)
+    return whole + np.copysign(fraction >= 0.5, x)
 
 
 def quantize(x: np.ndarray, params: AffineParams) -> np.ndarray:

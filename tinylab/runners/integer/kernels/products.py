@@ -153,6 +153,11 @@ def depthwise_convolution(
     channels = x.shape[3]
     if weights.shape[0] != 1 or not channels or outputs % channels:
         raise DataError(f"weights {weights.shape} do not fit an input {x.shape}.")
+    if channels == 1:  # the same as a convolution, which BLAS computes
+        filters = weights.transpose(3, 1, 2, 0)
+        return convolution(
+            x, filters, bias, x_params, w_params, params, strides, dilations, padding, activation
+        )
     exact = exact_type(x_params, weights)
     steps = _steps(x, x_params, exact, (height, width), strides, dilations, padding)
     if outputs != channels:
