@@ -84,6 +84,10 @@ class Runner(ABC):
         self._free_batch = all(file.tensors[i].free_batch for i in file.inputs)
         self.inputs = tuple(TensorSpec.of(file.tensors[i]) for i in file.inputs)
         self.outputs = tuple(TensorSpec.of(file.tensors[i]) for i in file.outputs)
+        if len({spec.shape[:1] for spec in self.inputs}) > 1 or not self.inputs[0].shape:
+            raise ModelFileError(
+                f"{file.name}: its inputs have no common first axis for a batch: {_described(self.inputs)}."
+            )
 
     def predict(self, x: Arrays) -> Arrays:
         """Run a batch, real numbers in and out.
@@ -167,11 +171,22 @@ class Runner(ABC):
         outputs = self._invoke(part)
         if self._free_batch and any(output.shape[:1] != (count,) for output in outputs):
             raise FixedInside
-        return [output[:count] for output in outputs]
+        return [self._with_batch(*pair)[:count] for pair in zip(outputs, self.outputs, strict=True)]
+
+    def _with_batch(self, output: np.ndarray, spec: TensorSpec) -> np.ndarray:
+        """An output with an axis for the batch in front; one for a single sample may come without."""
+        batch = self.inputs[0].shape[0]
+        if self._free_batch or output.shape[:1] == (batch,):
+            return output
+        if batch > 1:
+            raise ModelFileError(
+                f"{self.file.name}: output {spec.name} {output.shape} has no axis for the batch of {batch}."
+            )
+        return output[np.newaxis]
 
     def _run_traced(self, inputs: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
         """The same, with every computed tensor by name."""
-        self._run(inputs)  # finds out whether the batch is as free as the file says
+        outputs = self._run(inputs)  # finds out, too, whether the batch is as free as the file says
         batch = max(len(inputs[0]), 1) if self._free_batch else self.inputs[0].shape[0]
         if len(inputs[0]) % batch or not len(inputs[0]):
             raise TinylabError(f"trace takes a multiple of {batch} samples for this file.")
@@ -180,7 +195,7 @@ class Runner(ABC):
             for start in range(0, len(inputs[0]), batch)
         ]
         tensors = {i: _joined([run[i] for run in runs]) for i in runs[0]}
-        return [tensors[i] for i in self.file.outputs], {self._unique_name(i): t for i, t in tensors.items()}
+        return outputs, {self._unique_name(i): t for i, t in tensors.items()}
 
     def _unique_name(self, index: int) -> str:
         name = self.file.tensors[index].name

@@ -9,6 +9,7 @@ What overflows 32 bits wraps around, halves are rounded as the reference kernels
 file that it takes, the engine answers to the bit what `load(model, kernels="reference")` answers.
 """
 
+import math
 from collections.abc import Mapping
 from os import PathLike
 
@@ -19,7 +20,7 @@ from tinylab.errors import DataError, ModelFileError, TinylabError
 from tinylab.runners.base import FixedInside, Runner, TensorSpec
 from tinylab.runners.integer.batch import for_any_batch
 from tinylab.runners.integer.graph import Node, read
-from tinylab.runners.integer.kernels import checked
+from tinylab.runners.integer.kernels.sizes import checked
 from tinylab.runners.integer.operators import OPERATORS, VARIADIC, Kernel, check
 
 # One thread, as LiteRT has it: shared between processors, matrices this small take longer.
@@ -68,19 +69,20 @@ class IntegerRunner(Runner):
         self.nodes = tuple(self._checked_node(node) for node in graph.nodes)
         self._check_order()
         self._last_read = _last_read(self.nodes, keep={*self.file.outputs, *self.constants})
-        largest = max(values.size for values in self._first_run().values())
+        shapes = {index: values.shape for index, values in self._first_run().items()}
+        largest = max(1, *(math.prod(shape) for shape in shapes.values()))
         self._chunk = max(1, CACHED_VALUES * self.inputs[0].shape[0] // largest)
-        for_many = None if self._free_batch else for_any_batch(self.file, self.nodes, self.constants)
+        for_many = None if self._free_batch else for_any_batch(self.nodes, self.constants, shapes)
         if for_many:
             self.nodes, self._free_batch = for_many, True
             self._arguments.clear()
 
     def _first_run(self) -> dict[int, np.ndarray]:
         """Before any data come: a run on zeros, which meets every shape that does not fit."""
-        free, self._free_batch = self._free_batch, False
+        free, self._free_batch, self._trying = self._free_batch, False, True
         zeros = [np.zeros(_possible(spec), spec.dtype) for spec in self.inputs]
         values = self._invoke_traced(zeros)
-        self._free_batch = free
+        self._free_batch, self._trying = free, False
         return values
 
     def _checked_node(self, node: Node) -> Node:
@@ -137,12 +139,14 @@ class IntegerRunner(Runner):
             if node.number not in self._arguments:
                 self._arguments[node.number] = OPERATORS[node.name].arguments(node)
             output = self._kernels[node.name](*inputs, *self._arguments[node.number])
+            if self._trying:
+                checked(np.shape(output))
         except KERNEL_ERRORS as error:
             if self._free_batch:
                 raise FixedInside from error
-            shapes = ", ".join("none" if x is None else str(x.shape) for x in inputs)
+            shapes = ", ".join("none" if t is None else str(t.shape) for t in node.inputs)
             raise ModelFileError(
-                f"{self.file.name}: {node} (output {tensor.name}) cannot run on inputs {shapes}: {error}"
+                f"{self.file.name}: {node} (output {tensor.name}) cannot run on inputs of {shapes}: {error}"
             ) from error
         if not isinstance(output, np.ndarray) or output.dtype != tensor.dtype:
             given = output.dtype if isinstance(output, np.ndarray) else type(output).__name__
@@ -152,6 +156,8 @@ class IntegerRunner(Runner):
 
 def _possible(spec: TensorSpec) -> tuple[int, ...]:
     """An input's shape, if a machine can hold it."""
+    if 0 in spec.shape:
+        raise ModelFileError(f"input {spec.name} {spec.shape}: no values to run on.")
     try:
         return checked(spec.shape)
     except DataError as error:
@@ -161,7 +167,10 @@ def _possible(spec: TensorSpec) -> tuple[int, ...]:
 def _last_read(nodes: tuple[Node, ...], keep: set[int]) -> dict[int, list[int]]:
     """Which tensors nobody reads any more after each operator, by the operator's number."""
     last = {i: node.number for node in nodes for i in _tensors_of(node) if i not in keep}
-    return {number: [i for i, n in last.items() if n == number] for number in last.values()}
+    by_node: dict[int, list[int]] = {}
+    for index, number in last.items():
+        by_node.setdefault(number, []).append(index)
+    return by_node
 
 
 def _tensors_of(node: Node) -> list[int]:

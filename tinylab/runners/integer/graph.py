@@ -42,8 +42,12 @@ class Node:
     @property
     def params(self) -> tuple[AffineParams, ...]:
         """Scale and zero point: of the inputs, without biases and shapes, then of the output."""
+        return self.params_with_weights(None)
+
+    def params_with_weights(self, weights: Tensor | None) -> tuple[AffineParams, ...]:
+        """The same for a layer; its weights may have a scale for each channel, and a scale of 0."""
         tensors = [t for t in (*self.inputs, *self.outputs) if t is not None and t.dtype not in UNSCALED]
-        return tuple(usable_params(tensor) for tensor in tensors)
+        return tuple(usable_params(tensor, tensor is weights) for tensor in tensors)
 
     @property
     def activation(self) -> str:
@@ -53,17 +57,19 @@ class Node:
     @property
     def padding(self) -> str:
         """SAME or VALID."""
-        return PADDING_NAMES.get(self.options.padding, "unknown")
+        if self.options.padding not in PADDING_NAMES:
+            raise ModelFileError(f"no padding has the number {self.options.padding}.")
+        return PADDING_NAMES[self.options.padding]
 
     def __str__(self) -> str:
         return f"operator {self.number}, {self.name}"
 
 
 # Types whose tensors carry no scale of their own: biases take theirs from input and weights.
-UNSCALED = ("int32", "int64", "float32")
+UNSCALED = ("int32", "int64", "float32", "bool")
 
 
-def usable_params(tensor: Tensor) -> AffineParams:
+def usable_params(tensor: Tensor, weights: bool) -> AffineParams:
     """Scale and zero point of a tensor.
 
     Raises:
@@ -73,9 +79,10 @@ def usable_params(tensor: Tensor) -> AffineParams:
     if params is None:
         raise ModelFileError(f"tensor {tensor.name}: {tensor.dtype} without a scale.")
     scale, zero_point = np.asarray(params.scale), np.asarray(params.zero_point)
+    if tensor.per_channel and not weights:
+        raise ModelFileError(f"tensor {tensor.name}: {scale.size} scales, where one is expected.")
     # Weights that are all 0 may have the scale 0.
-    lowest = 0 if tensor.nbytes else np.finfo(np.float32).smallest_subnormal
-    if not (np.isfinite(scale) & (scale >= lowest)).all():
+    if not (np.isfinite(scale) & ((scale > 0) | (weights & (scale == 0)))).all():
         raise ModelFileError(f"tensor {tensor.name}: a scale that is not above 0.")
     if params.dtype == "int16" and zero_point.any():
         raise ModelFileError(f"tensor {tensor.name}: int16 with a zero point, which has to be 0.")
@@ -141,7 +148,7 @@ def _values(model: schema.Model, tensor: Tensor, name: str) -> np.ndarray:
     content = data.tobytes() if isinstance(data, np.ndarray) else b""
     if len(content) != math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize:
         raise ModelFileError(
-            f"{name}: tensor {tensor.name}: {len(content)} bytes for {tensor.dtype} {tensor.shape}; sparse or packed "
-            "values are not for the integer engine."
+            f"{name}: tensor {tensor.name}: {len(content)} bytes for {tensor.dtype} {tensor.shape}; the "
+            "integer engine takes no sparse or packed values."
         )
     return np.frombuffer(content, tensor.dtype).reshape(tensor.shape)

@@ -7,6 +7,7 @@ A signature such as "int16 int8 int64? -> int16" says which types an operator ta
 "int64?" may be left out, "int8*" stands for any number of tensors.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -116,11 +117,22 @@ def layer(weights: int, axis: int) -> Callable[[Node], tuple]:
             raise ModelFileError(
                 f"weights {tensor.name}: {tensor.scale.size} scales for {channels} channels."
             )
-        if tensor.zero_point.any() and node.name != "FULLY_CONNECTED":
+        if tensor.zero_point.any() and (tensor.per_channel or node.name != "FULLY_CONNECTED"):
             raise ModelFileError(f"weights {tensor.name}: a zero point other than 0.")
-        return node.params
+        _check_bias(node, channels)
+        return node.params_with_weights(tensor)
 
     return arguments
+
+
+def _check_bias(node: Node, channels: int) -> None:
+    """Layers of 16-bit activations add up in 64 bits, or in 32 if an option and the bias say so."""
+    bias = node.inputs[-1]
+    short = getattr(node.options, "quantizedBiasType", None) == schema.TensorType.INT32
+    if node.outputs[0].dtype == "int16" and short != (bias is not None and bias.dtype == "int32"):
+        raise ModelFileError("a bias of another width than its options say.")
+    if bias is not None and bias.shape != (channels,):
+        raise ModelFileError(f"bias {bias.name}: shape {bias.shape} for {channels} channels.")
 
 
 def convolution(axis: int) -> Callable[[Node], tuple]:
@@ -132,6 +144,14 @@ def convolution(axis: int) -> Callable[[Node], tuple]:
         return *layer(1, axis)(node), *steps, node.padding, node.activation
 
     return arguments
+
+
+def sum_of_two(node: Node) -> tuple:
+    """Scales and activation of an addition or subtraction."""
+    powers = all(math.frexp(params.scale)[0] == 0.5 for params in node.params)
+    if node.outputs[0].dtype == "int16" and node.options.potScaleInt16 and powers:
+        raise ModelFileError("16-bit scales that are powers of 2, for which there is an older rule.")
+    return scales_and_activation(node)
 
 
 def dense(node: Node) -> tuple:
@@ -148,9 +168,9 @@ def transposed_convolution(node: Node) -> tuple:
 
 
 def pooling(node: Node) -> tuple:
-    """Scale, window, strides, padding and activation; input and output have the same scale."""
+    """The output's scale, window, strides, padding and activation; the input's is not looked at."""
     o = node.options
-    params, _ = node.params
+    _, params = node.params
     window, strides = (o.filterHeight, o.filterWidth), (o.strideH, o.strideW)
     return params, window, strides, node.padding, node.activation
 
@@ -160,6 +180,14 @@ def concatenation(node: Node) -> tuple:
     if len(set(node.params)) > 1:
         raise ModelFileError("it joins tensors of different scales.")
     return (node.options.axis,)
+
+
+def length_type(node: Node) -> tuple:
+    """The type of the lengths of a shape."""
+    dtype = node.outputs[0].dtype
+    if node.options is not None and node.options.outType != getattr(schema.TensorType, dtype.upper()):
+        raise ModelFileError(f"lengths of another type than {dtype}.")
+    return (dtype,)
 
 
 def masks(node: Node) -> tuple:
@@ -189,8 +217,8 @@ OPERATORS: dict[str, Entry] = {
         kernels.transposed_convolution, STAMPS, transposed_convolution, "TransposeConvOptions"
     ),
     # each value by itself
-    "ADD": Entry(kernels.add, each("T T -> T", CODES), scales_and_activation, "AddOptions"),
-    "SUB": Entry(kernels.subtract, each("T T -> T", CODES), scales_and_activation, "SubOptions"),
+    "ADD": Entry(kernels.add, each("T T -> T", CODES), sum_of_two, "AddOptions"),
+    "SUB": Entry(kernels.subtract, each("T T -> T", CODES), sum_of_two, "SubOptions"),
     "MUL": Entry(kernels.multiply, each("T T -> T", CODES), scales_and_activation, "MulOptions"),
     "RELU": Entry(kernels.relu, each("T -> T", ANY_CODES), scales),
     "RELU6": Entry(kernels.relu6, each("T -> T", ANY_CODES), scales),
@@ -228,8 +256,23 @@ OPERATORS: dict[str, Entry] = {
         kernels.squeeze, each("T -> T", ANY), lambda node: (node.options.squeezeDims,), "SqueezeOptions"
     ),
     "EXPAND_DIMS": Entry(kernels.expand_dims, each("T U -> T", ANY, INDICES), nothing),
-    "TRANSPOSE": Entry(kernels.transpose, each("T U -> T", ANY, INDICES), nothing),
+    "TRANSPOSE": Entry(kernels.transpose, each("T int32 -> T", ANY), nothing),
     "PAD": Entry(kernels.pad, each("T U -> T", ANY_CODES, INDICES), scales),
+    "PADV2": Entry(kernels.pad_with, each("T U T -> T", CODES, INDICES), nothing),
+    "RESIZE_NEAREST_NEIGHBOR": Entry(
+        kernels.resize_nearest,
+        each("T int32 -> T", CODES),
+        lambda node: (node.options.alignCorners, node.options.halfPixelCenters),
+        "ResizeNearestNeighborOptions",
+    ),
+    "REDUCE_MAX": Entry(
+        kernels.reduce_max,
+        each("T int32 -> T", CODES),
+        lambda node: (node.options.keepDims,),
+        "ReducerOptions",
+    ),
+    "MAXIMUM": Entry(kernels.maximum, each("T T -> T", CODES), nothing),
+    "MINIMUM": Entry(kernels.minimum, each("T T -> T", CODES), nothing),
     "CONCATENATION": Entry(kernels.concatenate, each("T* -> T", ANY), concatenation, "ConcatenationOptions"),
     "STRIDED_SLICE": Entry(
         kernels.strided_slice, each("T int32 int32 int32 -> T", ANY), masks, "StridedSliceOptions"
@@ -248,7 +291,7 @@ OPERATORS: dict[str, Entry] = {
         lambda node: (node.options.keepDims,),
         "ReducerOptions",
     ),
-    "SHAPE": Entry(kernels.shape, each("T -> U", ANY, INDICES), lambda node: (node.outputs[0].dtype,)),
+    "SHAPE": Entry(kernels.shape, each("T -> U", ANY, INDICES), length_type),
     "PACK": Entry(kernels.pack, each("T* -> T", ANY), lambda node: (node.options.axis,), "PackOptions"),
 }
 VARIADIC = {name for name, entry in OPERATORS.items() if "*" in entry.signatures[0]}

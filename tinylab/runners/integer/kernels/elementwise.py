@@ -6,9 +6,10 @@ Shapes broadcast as NumPy's do.
 
 import numpy as np
 
-from tinylab.affine import AffineParams, quantize
+from tinylab.affine import AffineParams, round_half_away
 from tinylab.errors import DataError
-from tinylab.runners.integer.kernels.rescaling import finished, rescale
+from tinylab.runners.integer.kernels.rescaling import finished, rescale, to_register
+from tinylab.runners.integer.kernels.sizes import checked
 
 
 def add(
@@ -57,6 +58,7 @@ def _common_scale(
 
     The fraction bits, 20 for 8-bit codes and 15 for 16-bit ones, keep the sum within 32 bits.
     """
+    checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
     fraction = 15 if params.dtype == "int16" else 20
     unit = 2 * max(a_params.scale, b_params.scale)
     first, second = (
@@ -86,6 +88,7 @@ def multiply(
     >>> multiply(np.int8([3]), np.int8([12]), half, one, AffineParams(0.25, 0))  # 1.5 * 2
     array([12], dtype=int8)
     """
+    checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
     real = np.float32(a_params.scale) * np.float32(b_params.scale) / np.float32(params.scale)
     steps = (a.astype(np.int64) - a_params.zero_point) * (b.astype(np.int64) - b_params.zero_point)
     return finished(rescale(steps, real), params, activation)
@@ -102,10 +105,19 @@ def to_codes(x: np.ndarray, *params: AffineParams) -> np.ndarray:
     array([  0, 128, 255], dtype=uint8)
     """
     if x.dtype == np.float32:
-        return quantize(x, *params)
+        return _quantize(x, *params)
     x_params, params = params
     steps = x.astype(np.int64) - x_params.zero_point
     return finished(rescale(steps, x_params.scale / params.scale), params)
+
+
+def _quantize(x: np.ndarray, params: AffineParams) -> np.ndarray:
+    """The same as `affine.quantize`, but in 32-bit registers."""
+    if np.isnan(x).any():
+        raise DataError("NaN cannot be quantized: no integer stands for it.")
+    with np.errstate(over="ignore"):
+        steps = round_half_away((x / np.float32(params.scale)).astype(np.float64))
+    return finished(to_register(steps), params)
 
 
 def relu(x: np.ndarray, x_params: AffineParams, params: AffineParams) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinylab.affine import AffineParams
+from tinylab.errors import DataError
 from tinylab.fixed_point import quantize_multiplier, rounding_doubling_high_multiply, rounding_shift_right
 from tinylab.runners.integer.kernels.rescaling import activation_limits, finished
 from tinylab.runners.integer.kernels.windows import padded, positions
@@ -83,11 +84,15 @@ def mean(
     >>> mean(np.int8([[[1, 10], [2, 20], [6, 60]]]), np.int32([1]), one, one)
     array([[ 3, 30]], dtype=int8)
     """
+    if not all(-x.ndim <= axis < x.ndim for axis in np.ravel(axes)):
+        raise DataError(f"axes {np.ravel(axes).tolist()} of an input {x.shape}.")
     axes = tuple({int(axis) % x.ndim for axis in np.ravel(axes)})
     count = int(np.prod([x.shape[axis] for axis in axes]))
     steps = x.sum(axis=axes, dtype=np.int64, keepdims=keep_dims) - count * x_params.zero_point
     multiplier, shift = (int(part) for part in quantize_multiplier(x_params.scale / params.scale))
     up = min(count.bit_length() - 1, 32, 31 + shift)
     multiplier, shift = (multiplier << up) // count, shift - up
-    product = rounding_doubling_high_multiply(steps << max(shift, 0), multiplier)
+    # In 32 bits, in which what overflows wraps around.
+    steps = (steps.astype(np.int32).astype(np.int64) << max(shift, 0)).astype(np.int32)
+    product = rounding_doubling_high_multiply(steps, multiplier)
     return finished(rounding_shift_right(product, max(-shift, 0)), params)

@@ -13,13 +13,15 @@ long as no sum of products, in whatever order, can leave that range, nothing is 
 `exact_type` bounds the sums from the weights at hand, and chooses.
 """
 
+import math
+
 import numpy as np
 
 from tinylab.affine import AffineParams
 from tinylab.errors import DataError
 from tinylab.fixed_point import real_multiplier
 from tinylab.runners.integer.kernels.rescaling import finished, rescale, rescale_double, rescale_wide
-from tinylab.runners.integer.kernels.shapes import checked
+from tinylab.runners.integer.kernels.sizes import LARGEST, checked
 from tinylab.runners.integer.kernels.windows import margins, padded, positions, windows
 
 
@@ -61,7 +63,8 @@ def codes_of(
     """Exact float sums to codes: add the bias, multiply by M, add the zero point, saturate."""
     # 16-bit activations come with 64-bit sums, unless the bias says otherwise.
     wide = params.dtype == "int16" and (bias is None or bias.dtype == np.int64)
-    sums = products.astype(np.int64 if wide else np.int32)
+    # 32 bits hold what float32 does, and are faster.
+    sums = products.astype(np.int64 if wide or products.dtype == np.float64 else np.int32)
     if bias is not None:
         sums += bias
     return finished((rescale_wide if wide else rescale)(sums, real), params, activation)
@@ -108,12 +111,15 @@ def convolution(
     groups = x.shape[3] // depth if depth else 0
     if not groups or x.shape[3] % depth or outputs % groups:
         raise DataError(f"weights {weights.shape} do not fit an input {x.shape}.")
+    if len(x) > 1 and math.prod(x.shape) * height * width > LARGEST:  # what all windows see at once
+        rest = (weights, bias, x_params, w_params, params, strides, dilations, padding, activation)
+        return np.concatenate([convolution(part, *rest) for part in np.array_split(x, 2)])
     matrix = weights.reshape(outputs, -1).T
     exact = exact_type(x_params, matrix)
     steps = _steps(x, x_params, exact, (height, width), strides, dilations, padding)
     real = real_multiplier(x_params.scale, w_params.scale, params.scale)
     seen = windows(steps, (height, width), strides, dilations)
-    shape = seen.shape[:3]
+    shape = checked(seen.shape, steps.size)[:3]
     products = [
         seen[..., group * depth : (group + 1) * depth].reshape(-1, len(matrix)) @ part.astype(exact)
         for group, part in enumerate(np.split(matrix, groups, axis=1))
@@ -198,7 +204,8 @@ def dense(
     >>> dense(np.int8([[10, 20]]), np.int8([[1, 1], [1, -1]]), np.int32([0, 5]), one, one, one)
     array([[30, -5]], dtype=int8)
     """
-    if weights.ndim != 2 or not weights.shape[1] or x.size % weights.shape[1]:
+    rows_fit = weights.ndim == 2 and weights.shape[1] and x.size % weights.shape[1] == 0
+    if not rows_fit or (keep_dims and x.shape[-1] != weights.shape[1]):
         raise DataError(f"weights {weights.shape} do not fit an input {x.shape}.")
     matrix = (weights.astype(np.int64) - np.max(w_params.zero_point)).T
     exact = exact_type(x_params, matrix)
@@ -207,6 +214,8 @@ def dense(
     if bias is not None:
         sums += bias
     real = real_multiplier(x_params.scale, w_params.scale, params.scale)
+    if x_params.dtype != "int16" or (bias is not None and bias.dtype == np.int32):
+        sums = sums.astype(np.int32)
     codes = finished(rescale_double(sums, real), params, activation)
     return codes.reshape(*x.shape[:-1], -1) if keep_dims else codes
 
@@ -242,13 +251,14 @@ def transposed_convolution(
     >>> transposed_convolution(shape, weights, x, None, one, one, one).ravel()  # 10, 20 + 20, 40
     array([10, 40, 40], dtype=int8)
     """
-    shape = checked(tuple(shape.tolist()))
+    shape = checked(shape, x.size)
     outputs, *kernel, depth = weights.shape
     batch, *size = x.shape[:3]
     if depth != x.shape[3] or len(shape) != 4 or (shape[0], shape[3]) != (batch, outputs):
         raise DataError(f"weights {weights.shape} and output {shape} do not fit an input {x.shape}.")
     if min(*strides, *shape) < 1:
         raise DataError(f"strides {strides}, output {shape}: 1 at least expected.")
+    checked((*x.shape[:3], outputs, *kernel), x.size)
     matrix = weights.reshape(-1, depth).T
     exact = exact_type(x_params, weights.reshape(outputs, -1).T)
     steps = x.astype(exact) - exact(x_params.zero_point)
@@ -256,7 +266,7 @@ def transposed_convolution(
     reach = [(n - 1) * s + k for n, s, k in zip(size, strides, kernel, strict=True)]
     cut = [margins(n, k, s, padding)[0] for n, k, s in zip(shape[1:3], kernel, strides, strict=True)]
     canvas_size = np.maximum(reach, np.add(cut, shape[1:3]))
-    canvas = np.zeros((batch, *canvas_size, outputs), exact)
+    canvas = np.zeros(checked((batch, *canvas_size, outputs), x.size), exact)
     for i, j, place in positions(canvas[:, : reach[0], : reach[1]], tuple(kernel), strides):
         place += stamps[..., i, j]
     products = canvas[:, cut[0] : cut[0] + shape[1], cut[1] : cut[1] + shape[2]]

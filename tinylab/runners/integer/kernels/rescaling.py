@@ -12,6 +12,7 @@ import functools
 import numpy as np
 
 from tinylab.affine import AffineParams, quantize, round_half_away
+from tinylab.errors import DataError
 from tinylab.fixed_point import multiply_reduced, quantize_multiplier
 
 # The real numbers that a fused activation lets through.
@@ -30,7 +31,10 @@ def activation_limits(params: AffineParams, activation: str) -> tuple[int, int]:
     >>> activation_limits(AffineParams(0.05, -128), "RELU6")
     (-128, -8)
     """
-    low, high = quantize(np.array(ACTIVATIONS[activation]), params)
+    ends = np.array(ACTIVATIONS[activation])
+    if (np.abs(ends[np.isfinite(ends)]) / params.scale >= 2**31).any():
+        raise DataError(f"a scale of {params.scale:g}, in which {activation} has no end within 32 bits.")
+    low, high = quantize(ends, params)
     return int(low), int(high)
 
 
@@ -90,7 +94,10 @@ def rescale_wide(sums: np.ndarray, real: np.ndarray) -> np.ndarray:
     >>> rescale_wide(np.array([100, 7, 8, 2**32]), 0.3)
     array([        30,          2,          2, 1288503296])
     """
-    return multiply_reduced(sums, *_multiplier_and_shift(real))
+    multiplier, shift = _multiplier_and_shift(real)
+    if np.max(shift) > 14:
+        raise DataError("an output scale that is far too small for 16-bit sums.")
+    return multiply_reduced(sums, multiplier, shift)
 
 
 def _multiplier_and_shift(real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,13 +109,22 @@ def _multiplier_and_shift(real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def rescale_double(sums: np.ndarray, real: np.ndarray) -> np.ndarray:
     """round(sums * real) in double precision, as FULLY_CONNECTED does it.
 
-    The same as `fixed_point.multiply_double`, except for what overflows: sums wrap around, and a product
-    that 32 bits do not hold becomes -2**31, which is what an x86 processor answers when it is to make
-    an integer of it (others saturate).
+    The same as `fixed_point.multiply_double`, except for what overflows (`to_register`).
 
     >>> rescale_double(np.array([100, 8, 2**31 - 1]), 1.5)
     array([        150,          12, -2147483648])
     """
-    product = round_half_away(sums.astype(np.int32, copy=False) * np.float64(real))
-    too_large = (product < -(2.0**31)) | (product > 2.0**31 - 1)
-    return np.where(too_large, -(2**31), product).astype(np.int64)
+    return to_register(round_half_away(sums * np.float64(real)))
+
+
+def to_register(whole: np.ndarray) -> np.ndarray:
+    """Whole floating-point numbers as 32-bit integers.
+
+    What 32 bits do not hold becomes -2**31: that is what an x86 processor answers, and so LiteRT's
+    kernels there (other processors saturate).
+
+    >>> to_register(np.array([3.0, 1e10]))
+    array([          3, -2147483648])
+    """
+    too_large = (whole < -(2.0**31)) | (whole > 2.0**31 - 1)
+    return np.where(too_large, -(2**31), whole).astype(np.int64)

@@ -2,21 +2,9 @@
 
 import numpy as np
 
-from tinylab.affine import AffineParams
+from tinylab.affine import AffineParams, round_half_away
 from tinylab.errors import DataError
-
-LARGEST = 2**28  # values in a tensor; what is larger fits on no machine that this course is about
-
-
-def checked(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape that is not too large to be computed.
-
-    Raises:
-        DataError: more than LARGEST values.
-    """
-    if min(shape, default=1) < 0 or np.prod([int(n) for n in shape], dtype=object) > LARGEST:
-        raise DataError(f"a tensor of shape {tuple(shape)}, which is far too large.")
-    return shape
+from tinylab.runners.integer.kernels.sizes import checked
 
 
 def reshape(x: np.ndarray, shape: np.ndarray | None, older: np.ndarray | None = None) -> np.ndarray:
@@ -67,7 +55,6 @@ def concatenate(parts: list[np.ndarray], axis: int) -> np.ndarray:
     >>> concatenate([np.int8([[1]]), np.int8([[2]])], axis=1)
     array([[1, 2]], dtype=int8)
     """
-    checked((sum(part.size for part in parts),))
     return np.concatenate(parts, axis)
 
 
@@ -96,10 +83,14 @@ def pad(x: np.ndarray, margins: np.ndarray, x_params: AffineParams, params: Affi
     >>> pad(np.int8([5]), np.int32([[1, 2]]), params, params)
     array([-3,  5, -3, -3], dtype=int8)
     """
+    return _framed(x, margins, params.zero_point)
+
+
+def _framed(x: np.ndarray, margins: np.ndarray, value: int) -> np.ndarray:
     if np.shape(margins) != (x.ndim, 2) or np.min(margins, initial=0) < 0:
         raise DataError(f"margins {np.shape(margins)} do not fit an input {x.shape}.")
-    checked(tuple(np.add(x.shape, np.sum(margins, axis=1, dtype=np.int64)).tolist()))
-    return np.pad(x, margins, constant_values=params.zero_point)
+    checked(np.add(x.shape, np.sum(margins, axis=1, dtype=np.int64)), x.size)
+    return np.pad(x, margins, constant_values=value)
 
 
 def space_to_batch(
@@ -168,6 +159,74 @@ def product(x: np.ndarray, axes: np.ndarray, keep_dims: bool) -> np.ndarray:
     return np.array(np.prod(x, axis=axes, keepdims=keep_dims, dtype=x.dtype))
 
 
+def pad_with(x: np.ndarray, margins: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """PADV2: margins of a given code.
+
+    >>> pad_with(np.int8([5]), np.int32([[1, 2]]), np.int8([9]))
+    array([9, 5, 9, 9], dtype=int8)
+    """
+    return _framed(x, margins, value.item())
+
+
+def resize_nearest(x: np.ndarray, size: np.ndarray, align_corners: bool, half_pixel: bool) -> np.ndarray:
+    """RESIZE_NEAREST_NEIGHBOR: each pixel of the new image is the one of the old image nearest to it.
+
+    Args:
+        x: (N, H, W, C).
+        size: height and width of the new image.
+        align_corners: the middles of the corner pixels stay where they are, instead of the corners.
+        half_pixel: a pixel's place is its middle, instead of its beginning.
+
+    >>> resize_nearest(np.int8([[[[1], [2]]]]), np.int32([1, 4]), False, False).ravel()
+    array([1, 1, 2, 2], dtype=int8)
+    """
+    height, width = (int(n) for n in size)
+    checked((len(x), height, width, x.shape[3]), x.size)
+    rows, columns = (
+        _nearest(old, new, align_corners, half_pixel)
+        for old, new in ((x.shape[1], height), (x.shape[2], width))
+    )
+    return x[:, rows][:, :, columns]
+
+
+def _nearest(old: int, new: int, align_corners: bool, half_pixel: bool) -> np.ndarray:
+    """For each of so many new places, the old one that is nearest, in float32 as LiteRT computes it."""
+    corners = align_corners and new > 1
+    scale = np.float32(old - 1) / np.float32(new - 1) if corners else np.float32(old) / np.float32(new)
+    places = (np.arange(new, dtype=np.float32) + np.float32(0.5 if half_pixel else 0)) * scale
+    chosen = round_half_away(places) if align_corners else np.floor(places)
+    return np.clip(chosen.astype(np.int64), 0, old - 1)
+
+
+def reduce_max(x: np.ndarray, axes: np.ndarray, keep_dims: bool) -> np.ndarray:
+    """REDUCE_MAX: the largest code along some axes.
+
+    >>> reduce_max(np.int8([[1, 7], [5, 2]]), np.int32([1]), False)
+    array([7, 5], dtype=int8)
+    """
+    return np.array(x.max(axis=tuple({int(axis) for axis in np.ravel(axes)}), keepdims=keep_dims))
+
+
+def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """MAXIMUM: the larger of two codes of one scale.
+
+    >>> maximum(np.int8([1, 7]), np.int8([5]))
+    array([5, 7], dtype=int8)
+    """
+    checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
+    return np.maximum(a, b)
+
+
+def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """MINIMUM: the smaller of two codes of one scale.
+
+    >>> minimum(np.int8([1, 7]), np.int8([5]))
+    array([1, 5], dtype=int8)
+    """
+    checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
+    return np.minimum(a, b)
+
+
 def strided_slice(
     x: np.ndarray,
     begin: np.ndarray,
@@ -190,7 +249,9 @@ def strided_slice(
     index = []
     for axis, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
         if shrink_axis_mask >> axis & 1:
-            index.append(int(first))
+            if step != 1:
+                raise DataError(f"one index, taken with a stride of {step}.")
+            index.append(0 if begin_mask >> axis & 1 else int(first))
         else:
             start = None if begin_mask >> axis & 1 else int(first)
             stop = None if end_mask >> axis & 1 else int(last)

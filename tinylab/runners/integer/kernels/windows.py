@@ -6,6 +6,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tinylab.errors import DataError
+from tinylab.runners.integer.kernels.sizes import checked
+
+MOST_PLACES = 2**16  # in a window; each is a step of a loop
 
 
 def output_size(size: int, window: int, stride: int, padding: str) -> int:
@@ -45,6 +48,8 @@ def padded(
     Raises:
         DataError: no place for a single window, or a stride or dilation below 1.
     """
+    if kernel[0] * kernel[1] > MOST_PLACES:
+        raise DataError(f"a window of {kernel}, which is far too large.")
     if min(*kernel, *strides, *dilations) < 1:
         raise DataError(f"kernel {kernel}, strides {strides}, dilations {dilations}: 1 at least expected.")
     covered = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
@@ -56,7 +61,8 @@ def padded(
         return x
     (above, below), (left, right) = margin
     batch, height, width, channels = x.shape
-    wide = np.full((batch, above + height + below, left + width + right, channels), value, x.dtype)
+    shape = checked((batch, above + height + below, left + width + right, channels), x.size)
+    wide = np.full(shape, value, x.dtype)
     wide[:, above : above + height, left : left + width] = x
     return wide
 
