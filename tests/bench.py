@@ -32,9 +32,8 @@ def seconds(content: bytes) -> dict[str, float]:
 
 def main() -> None:
     """Print a line an architecture."""
-    print(
-        f"{SAMPLES} inferences, best of {ROUNDS}; {measure.conditions('integer engine, reference and default')}"
-    )
+    conditions = measure.conditions("integer engine, reference and default")
+    print(f"{SAMPLES} inferences, best of {ROUNDS}; {conditions}")
     print(f"{'':14}{'integer engine':>16}{'reference / integer':>22}{'default / integer':>20}")
     for name in ARCHITECTURES:
         times = seconds(int8_file(name))

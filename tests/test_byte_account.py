@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import itertools
 import random
 import re
 import struct
@@ -372,7 +373,7 @@ def test_a_table_whose_size_counts_bytes_of_what_follows(dense_files):
     """Older converters' files have such: two tables with one vtable, of which one needed alignment."""
     content = bytearray(dense_files["int8"])
     parts = pieces(content)
-    for part, behind in zip(parts, parts[1:], strict=False):
+    for part, behind in itertools.pairwise(parts):
         if part.what == "Operator" and behind.what != "alignment":
             vtable = part.start - struct.unpack_from("<i", content, part.start)[0]
             (size,) = struct.unpack_from("<H", content, vtable + 2)
