@@ -109,7 +109,9 @@ class File:
             )
         self.graph.inputs += [inputs[number] for number in case.fed]
         output = self.tensor(case.output.array, case.output.params, free=free)
-        self.graph.outputs.append(output)
+        batch = case.inputs[case.fed[0]].array.shape[0]
+        if batch == 1 or case.output.array.shape[:1] == (batch,):
+            self.graph.outputs.append(output)
         self.operator(case.operator, case.options, inputs, [output])
 
     def bytes(self) -> bytes:
@@ -139,10 +141,14 @@ def options(name: str, **values: Any) -> Any:
 
 
 def to_tflite(cases: Sequence[Case], free: bool = False) -> bytes:
-    """A file in which the operators stand side by side, each with inputs and an output of its own."""
+    """A file in which the operators stand side by side, each with inputs and an output of its own.
+
+    Its outputs are those that have the axis of the batch; if none has, what went in.
+    """
     file = File()
     for case in cases:
         file.add(case, free)
+    file.graph.outputs = file.graph.outputs or file.graph.inputs[:1]
     return file.bytes()
 
 

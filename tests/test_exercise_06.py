@@ -260,6 +260,10 @@ MISTAKES = {
         "no zero points": (add(minus=(0, 0)), "inputs' zero points"),
         "zero points added": (add(minus=(-1, -1)), "expected"),
         "int8 overflow": (add(dtype=np.int8), "overflows"),
+        "shifted in int8": (
+            lambda a, b, _, __, params, activation: SOLVED.finish(0 * wide(a), params, activation),
+            "no room",
+        ),
         "cut off": (add(last=lambda sums, real: wide(np.trunc(sums * real))), "cut off"),
         "a difference": (add(join=lambda parts: parts[0] - parts[1]), "expected"),
         "turned round": (lambda *arguments: SOLVED.add(*arguments).T, "shape"),

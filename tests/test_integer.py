@@ -318,7 +318,6 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
     "weights of no channels": (lambda: conv(empty(3, 2, 2, 0)), "do not fit an input"),
     "weights of too few axes": (lambda: conv(empty(3, 2, 2)), "cannot run on inputs"),
     "an image of too few axes": (lambda: conv(shape=(1, 4, 4)), "cannot run on inputs"),
-    "an image of no width": (lambda: conv(shape=(1, 4, 0, 2)), "does not fit into an image"),
     "a bias too long": (lambda: conv(bias=np.zeros(4, np.int32)), "cannot run on inputs"),
     "a bias of another type": (lambda: conv(bias=np.zeros(3, np.int64)), "int8 int8 int64 -> int8"),
     "a stride of 0": (lambda: conv(strideW=0), "1 at least expected"),
@@ -331,7 +330,7 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
     "a window of 0": (lambda: pool(filterHeight=0), "1 at least expected"),
     "a stride of a pool of 0": (lambda: pool(strideH=0), "1 at least expected"),
     "a window larger than the image": (lambda: pool(filterWidth=5), "does not fit into an image"),
-    "a giant window": (lambda: pool(filterWidth=2**31 - 1), "does not fit into an image"),
+    "a giant window": (lambda: pool(filterWidth=2**31 - 1), "a window of|does not fit"),
     "a giant output": (lambda: transposed(1, 2**20, 2**20, 2), "far too large"),
     "a negative output": (lambda: transposed(1, -4, 4, 2), "far too large"),
     "an output of no height": (lambda: transposed(1, 0, 4, 2), "1 at least expected"),
@@ -426,7 +425,6 @@ JOINED: dict[str, Callable[[], File]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="to be mended: an AttributeError")
 @pytest.mark.parametrize("make", JOINED.values(), ids=JOINED)
 def test_tensors_that_do_not_join_are_refused_when_they_are_loaded(make):
     with pytest.raises(
@@ -435,7 +433,6 @@ def test_tensors_that_do_not_join_are_refused_when_they_are_loaded(make):
         runners.load(make().bytes(), engine="integer")
 
 
-@pytest.mark.xfail(strict=True, reason="to be mended: takes it modulo the number of axes")
 @pytest.mark.parametrize("axis", [2, -3])
 def test_a_mean_over_an_axis_that_is_not_there_is_refused(axis):
     file = one_operator("MEAN", options("Reducer"), inputs=[index(axis)])
@@ -443,14 +440,12 @@ def test_a_mean_over_an_axis_that_is_not_there_is_refused(axis):
         runners.load(file.bytes(), engine="integer")
 
 
-@pytest.mark.xfail(strict=True, reason="to be mended: a KeyError")
 @pytest.mark.parametrize("activation", ["TANH", "SIGN_BIT", 77])
 def test_an_activation_that_is_no_limit_is_refused(activation):
     with pytest.raises(ModelFileError, match=r"operator 0, CONV_2D .*output the output"):
         runners.load(conv(fusedActivationFunction=activation).bytes(), engine="integer")
 
 
-@pytest.mark.xfail(strict=True, reason="to be mended: a ZeroDivisionError")
 @pytest.mark.parametrize("shape", [(0, 4), (1, 0)])
 def test_a_file_for_no_numbers_at_all_is_refused_or_runs(shape):
     with contextlib.suppress(ModelFileError):
@@ -458,7 +453,6 @@ def test_a_file_for_no_numbers_at_all_is_refused_or_runs(shape):
         assert runner.predict_integers(empty(*shape)).shape == shape
 
 
-@pytest.mark.xfail(strict=True, reason="to be mended: an IndexError, on every engine")
 @pytest.mark.parametrize("engine", ["litert", "integer"])
 def test_an_output_without_axes_is_refused_or_runs(engine):
     file = one_operator("SQUEEZE", options("Squeeze"), shape=(1, 1))
@@ -510,16 +504,17 @@ def of_graph(**values) -> Callable[[File], None]:
 
 # Tensors: 0 and 1 the inputs, 2 their sum, 3 weights, 4 the bias, 5 and 6 the answers.
 CONTRADICTIONS = {
-    "a constant that is too short": (shorten, "damaged"),
-    "a constant that is too long": (of_tensor(3, shape=[3, 3]), "damaged"),
-    "a constant of a negative length": (of_tensor(3, shape=[-3, -4]), ""),
-    "a constant of another type": (of_tensor(3, type=schema.TensorType.INT16), "damaged"),
-    "a constant of text": (of_tensor(3, type=schema.TensorType.STRING), ""),
+    "a constant that is too short": (shorten, "tensor t3: 11 bytes"),
+    "a constant that is too long": (of_tensor(3, shape=[3, 3]), "tensor t3: 12 bytes"),
+    "a constant of a negative length": (of_tensor(3, shape=[-3, -4]), "damaged"),
+    "a constant of another type": (of_tensor(3, type=schema.TensorType.INT16), "tensor t3: 12 bytes"),
+    "a constant of text": (of_tensor(3, type=schema.TensorType.STRING), "damaged"),
     "a type that there is not": (of_tensor(2, type=120), "type 120"),
     "operators in the wrong order": (swap, "which nothing computes"),
     "an operator that reads its own output": (of_operator(0, inputs=[0, 2]), "total, which nothing computes"),
-    "an output that nothing computes": (of_graph(outputs=[7]), ""),
-    "an output left out": (of_graph(outputs=[-1]), ""),
+    "an output that nothing computes": (of_operator(1, outputs=[6]), "nothing computes again"),
+    "an output that there is not": (of_graph(outputs=[7]), "damaged"),
+    "an output left out": (of_graph(outputs=[-1]), "nothing computes"),
     "no inputs": (of_graph(inputs=[]), "damaged"),
     "no outputs": (of_graph(outputs=[]), "damaged"),
     "no operators": (of_graph(operators=[]), "damaged"),
@@ -529,8 +524,9 @@ CONTRADICTIONS = {
     "an operator of two outputs": (of_operator(0, outputs=[2, 5]), "operator 0, ADD"),
     "an operator without inputs": (of_operator(0, inputs=[]), "operator 0, ADD"),
     "an input left out": (of_operator(0, inputs=[0, -1]), "operator 0, ADD"),
-    "an input of 2**31 values": (of_tensor(0, shape=[2**16, 2**15]), "far too large"),
+    "an input of 2**31 values": (of_tensor(0, shape=[1, 2**31 - 1]), "far too large"),
     "an input of a negative length": (of_tensor(0, shape=[1, -4]), "far too large"),
+    "inputs of different batches": (of_tensor(0, shape=[3, 4]), "no common first axis"),
     "an input of text": (of_tensor(0, type=schema.TensorType.STRING), "string"),
 }
 

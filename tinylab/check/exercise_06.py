@@ -305,6 +305,9 @@ def _added_by_litert(
             "is the second input's zero point in it?": finished(steps(zero_points=(a_params.zero_point, 0))),
             "are the inputs' zero points in it?": finished(steps(zero_points=(0, 0))),
             "int8 arithmetic overflows: a and b to int64 first.": finished(_fixed(overflowed, output)),
+            "int8 has no room for 20 more bits: to int64 before the shift.": finished(
+                np.zeros_like(a, np.int64)
+            ),
             CUT_OFF: finished(np.trunc(sums() * output)),
             **_unfinished(steps(), params, activation),
         },

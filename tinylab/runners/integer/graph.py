@@ -122,6 +122,9 @@ def read(model: bytes | str | PathLike) -> Graph:
             )
             for number, operator in enumerate(file.operators)
         )
+        for tensor in file.tensors:
+            if subgraph.Tensors(tensor.index).IsVariable():
+                raise ModelFileError(f"{name}: tensor {tensor.name} keeps its values between runs.")
         read = {i for operator in file.operators for i in operator.inputs if i >= 0} | set(file.outputs)
         constants = {
             i: _values(model, file.tensors[i], name)

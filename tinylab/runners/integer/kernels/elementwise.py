@@ -89,7 +89,8 @@ def multiply(
     array([12], dtype=int8)
     """
     checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
-    real = np.float32(a_params.scale) * np.float32(b_params.scale) / np.float32(params.scale)
+    with np.errstate(over="ignore"):  # infinity is refused as a multiplier
+        real = np.float32(a_params.scale) * np.float32(b_params.scale) / np.float32(params.scale)
     steps = (a.astype(np.int64) - a_params.zero_point) * (b.astype(np.int64) - b_params.zero_point)
     return finished(rescale(steps, real), params, activation)
 
@@ -140,5 +141,6 @@ def relu6(x: np.ndarray, x_params: AffineParams, params: AffineParams) -> np.nda
 
 def _rescaled(x: np.ndarray, x_params: AffineParams, params: AffineParams, activation: str) -> np.ndarray:
     steps = x.astype(np.int64) - x_params.zero_point
-    real = np.float32(x_params.scale) / np.float32(params.scale)
+    with np.errstate(over="ignore"):  # infinity is refused as a multiplier
+        real = np.float32(x_params.scale) / np.float32(params.scale)
     return finished(rescale(steps, real), params, activation)
