@@ -58,7 +58,7 @@ def _common_scale(
 
     The fraction bits, 20 for 8-bit codes and 15 for 16-bit ones, keep the sum within 32 bits.
     """
-    checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
+    checked(np.broadcast_shapes(a.shape, b.shape))
     fraction = 15 if params.dtype == "int16" else 20
     unit = 2 * max(a_params.scale, b_params.scale)
     first, second = (
@@ -88,7 +88,7 @@ def multiply(
     >>> multiply(np.int8([3]), np.int8([12]), half, one, AffineParams(0.25, 0))  # 1.5 * 2
     array([12], dtype=int8)
     """
-    checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
+    checked(np.broadcast_shapes(a.shape, b.shape))
     with np.errstate(over="ignore"):  # infinity is refused as a multiplier
         real = np.float32(a_params.scale) * np.float32(b_params.scale) / np.float32(params.scale)
     steps = (a.astype(np.int64) - a_params.zero_point) * (b.astype(np.int64) - b_params.zero_point)

@@ -119,7 +119,8 @@ def convolution(
     steps = _steps(x, x_params, exact, (height, width), strides, dilations, padding)
     real = real_multiplier(x_params.scale, w_params.scale, params.scale)
     seen = windows(steps, (height, width), strides, dilations)
-    shape = checked(seen.shape, steps.size)[:3]
+    shape = checked(seen.shape)[:3]
+    checked((*shape, outputs))
     products = [
         seen[..., group * depth : (group + 1) * depth].reshape(-1, len(matrix)) @ part.astype(exact)
         for group, part in enumerate(np.split(matrix, groups, axis=1))
@@ -167,6 +168,7 @@ def depthwise_convolution(
     exact = exact_type(x_params, weights)
     steps = _steps(x, x_params, exact, (height, width), strides, dilations, padding)
     if outputs != channels:
+        checked((*steps.shape[:3], outputs))
         steps = np.repeat(steps, outputs // channels, axis=3)
     taps = weights[0].astype(exact)
     products, product = None, None
@@ -209,11 +211,13 @@ def dense(
         raise DataError(f"weights {weights.shape} do not fit an input {x.shape}.")
     matrix = (weights.astype(np.int64) - np.max(w_params.zero_point)).T
     exact = exact_type(x_params, matrix)
+    checked((x.size // len(matrix), matrix.shape[1]))
     steps = x.reshape(-1, len(matrix)).astype(exact) - exact(x_params.zero_point)
     sums = (steps @ matrix.astype(exact)).astype(np.int64)
     if bias is not None:
         sums += bias
     real = real_multiplier(x_params.scale, w_params.scale, params.scale)
+    # As in `codes_of`: sums of 64 bits, or else of 32, which wrap around.
     if x_params.dtype != "int16" or (bias is not None and bias.dtype == np.int32):
         sums = sums.astype(np.int32)
     codes = finished(rescale_double(sums, real), params, activation)
@@ -251,14 +255,14 @@ def transposed_convolution(
     >>> transposed_convolution(shape, weights, x, None, one, one, one).ravel()  # 10, 20 + 20, 40
     array([10, 40, 40], dtype=int8)
     """
-    shape = checked(shape, x.size)
+    shape = checked(shape)
     outputs, *kernel, depth = weights.shape
     batch, *size = x.shape[:3]
     if depth != x.shape[3] or len(shape) != 4 or (shape[0], shape[3]) != (batch, outputs):
         raise DataError(f"weights {weights.shape} and output {shape} do not fit an input {x.shape}.")
     if min(*strides, *shape) < 1:
         raise DataError(f"strides {strides}, output {shape}: 1 at least expected.")
-    checked((*x.shape[:3], outputs, *kernel), x.size)
+    checked((*x.shape[:3], outputs, *kernel))
     matrix = weights.reshape(-1, depth).T
     exact = exact_type(x_params, weights.reshape(outputs, -1).T)
     steps = x.astype(exact) - exact(x_params.zero_point)
@@ -266,7 +270,7 @@ def transposed_convolution(
     reach = [(n - 1) * s + k for n, s, k in zip(size, strides, kernel, strict=True)]
     cut = [margins(n, k, s, padding)[0] for n, k, s in zip(shape[1:3], kernel, strides, strict=True)]
     canvas_size = np.maximum(reach, np.add(cut, shape[1:3]))
-    canvas = np.zeros(checked((batch, *canvas_size, outputs), x.size), exact)
+    canvas = np.zeros(checked((batch, *canvas_size, outputs)), exact)
     for i, j, place in positions(canvas[:, : reach[0], : reach[1]], tuple(kernel), strides):
         place += stamps[..., i, j]
     products = canvas[:, cut[0] : cut[0] + shape[1], cut[1] : cut[1] + shape[2]]

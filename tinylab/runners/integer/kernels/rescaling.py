@@ -47,7 +47,7 @@ def finished(steps: np.ndarray, params: AffineParams, activation: str = "NONE") 
     array([ -3,   2, 127], dtype=int8)
     """
     low, high = activation_limits(params, activation)
-    codes = steps.astype(np.int32)  # a copy
+    codes = np.asarray(steps).astype(np.int32)  # a copy
     codes += np.int32(params.zero_point)
     return np.minimum(np.maximum(codes, low, out=codes), high, out=codes).astype(params.storage)
 

@@ -89,7 +89,7 @@ def pad(x: np.ndarray, margins: np.ndarray, x_params: AffineParams, params: Affi
 def _framed(x: np.ndarray, margins: np.ndarray, value: int) -> np.ndarray:
     if np.shape(margins) != (x.ndim, 2) or np.min(margins, initial=0) < 0:
         raise DataError(f"margins {np.shape(margins)} do not fit an input {x.shape}.")
-    checked(np.add(x.shape, np.sum(margins, axis=1, dtype=np.int64)), x.size)
+    checked(np.add(x.shape, np.sum(margins, axis=1, dtype=np.int64)))
     return np.pad(x, margins, constant_values=value)
 
 
@@ -181,7 +181,7 @@ def resize_nearest(x: np.ndarray, size: np.ndarray, align_corners: bool, half_pi
     array([1, 1, 2, 2], dtype=int8)
     """
     height, width = (int(n) for n in size)
-    checked((len(x), height, width, x.shape[3]), x.size)
+    checked((len(x), height, width, x.shape[3]))
     rows, columns = (
         _nearest(old, new, align_corners, half_pixel)
         for old, new in ((x.shape[1], height), (x.shape[2], width))
@@ -213,7 +213,7 @@ def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     >>> maximum(np.int8([1, 7]), np.int8([5]))
     array([5, 7], dtype=int8)
     """
-    checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
+    checked(np.broadcast_shapes(a.shape, b.shape))
     return np.maximum(a, b)
 
 
@@ -223,7 +223,7 @@ def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     >>> minimum(np.int8([1, 7]), np.int8([5]))
     array([1, 5], dtype=int8)
     """
-    checked(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
+    checked(np.broadcast_shapes(a.shape, b.shape))
     return np.minimum(a, b)
 
 

@@ -61,7 +61,7 @@ def padded(
         return x
     (above, below), (left, right) = margin
     batch, height, width, channels = x.shape
-    shape = checked((batch, above + height + below, left + width + right, channels), x.size)
+    shape = checked((batch, above + height + below, left + width + right, channels))
     wide = np.full(shape, value, x.dtype)
     wide[:, above : above + height, left : left + width] = x
     return wide
