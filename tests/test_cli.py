@@ -196,6 +196,15 @@ def test_run_writes_what_predict_answers(tinylab, work, kernels):
     assert np.array_equal(np.load("y.npy"), expected)
 
 
+def test_run_on_the_integer_engine_answers_as_the_reference_kernels(tinylab, work, fails):
+    arguments = ["--engine", "integer", "--input", "x.npy", "--output", "y.npy"]
+    assert tinylab("run", "int8.tflite", *arguments)[0] == 0
+    expected = runners.load(work / "int8.tflite", kernels="reference").predict(np.load("x.npy"))
+    assert np.array_equal(np.load("y.npy"), expected)
+    assert "belongs to engine='litert'" in fails("run", "int8.tflite", *arguments, "--kernels", "reference")
+    assert "float32.tflite: operator 0" in fails("run", "float32.tflite", *arguments)
+
+
 @pytest.mark.parametrize(
     ("model", "given", "message"),
     [
