@@ -59,6 +59,14 @@ CHAINS = {
         ("SOFTMAX", options("Softmax", beta=1.0), [], (1, 8), PROBABILITIES),
         ("RESHAPE", None, [np.int32([1, 8])], (1, 8), PROBABILITIES),
     ],
+    "another shape than the file tells": [
+        ("RESHAPE", None, [np.int32([1, 2, 4])], (1, 8), P),
+        ("SOFTMAX", options("Softmax", beta=1.0), [], (1, 8), PROBABILITIES),
+        ("RESHAPE", None, [np.int32([1, 8])], (1, 8), PROBABILITIES),
+    ],
+    "a mean over the batch, counted from the end": [
+        ("MEAN", options("Reducer", keepDims=True), [np.int32([-2])], (1, 8), P)
+    ],
     "a mean over the batch": [("MEAN", options("Reducer", keepDims=True), [np.int32([0])], (1, 8), P)],
     "a constant before each sample": [
         ("ADD", options("Add"), [np.int8([[1, 2, 3, 4, 5, 6, 7, 8]])], (1, 8), P),
@@ -81,6 +89,25 @@ def test_each_sample_gets_the_answer_that_it_gets_alone(steps, engine):
     got = runners.load(content, **engine).predict_integers(X)
     assert got.size == expected.size
     assert np.array_equal(got.reshape(expected.shape), expected)
+
+
+def test_a_softmax_over_the_batch_itself():
+    """Of a single number, each sample is all that there is: its probability is 1."""
+    content = chain(X[:1, 0], ("SOFTMAX", options("Softmax", beta=1.0), [], (1,), PROBABILITIES))
+    assert (runners.load(content, engine="integer").predict_integers(X[:, 0]) == 127).all()
+
+
+def test_a_sum_of_tensors_whose_batches_do_not_stand_at_the_same_axis():
+    file = File()
+    x = file.tensor(X[:1], P)
+    higher = file.tensor(np.zeros((1, 1, 8), np.int8), P)
+    file.operator("RESHAPE", None, [x, file.tensor(np.int32([1, 1, 8]), constant=True)], [higher])
+    total = file.tensor(np.zeros((1, 1, 8), np.int8), P)
+    file.operator("ADD", options("Add"), [higher, x], [total])
+    file.graph.inputs, file.graph.outputs = [x], [total]
+    expected = alone(file.bytes(), X)
+    got = runners.load(file.bytes(), engine="integer").predict_integers(X)
+    assert np.array_equal(got.reshape(-1), expected.reshape(-1))
 
 
 def test_a_batch_of_two_needs_outputs_with_a_batch():

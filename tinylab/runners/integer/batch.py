@@ -65,11 +65,6 @@ def _alone(node: Node, operands: list[Operand], rank: int) -> bool:
     return all(operand.values is not None for operand in operands[1:])
 
 
-def _dense(node: Node, operands: list[Operand], rank: int) -> bool:
-    """One row of weighted sums for each sample."""
-    return _alone(node, operands, rank) and (rank == 2 or node.options.keepNumDims)
-
-
 def _aligned(node: Node, operands: list[Operand], rank: int) -> bool:
     """The batch is the first axis of all that is computed, and no constant has an axis there."""
     return all(
@@ -107,7 +102,15 @@ def _transposed(node: Node, operands: list[Operand], rank: int) -> bool:
 APART = {
     **dict.fromkeys(
         (
-            *("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "LOGISTIC", "TANH"),
+            *(
+                "CONV_2D",
+                "DEPTHWISE_CONV_2D",
+                "FULLY_CONNECTED",
+                "AVERAGE_POOL_2D",
+                "MAX_POOL_2D",
+                "LOGISTIC",
+                "TANH",
+            ),
             *(
                 "RELU",
                 "RELU6",
@@ -121,7 +124,6 @@ APART = {
         _alone,
     ),
     **dict.fromkeys(("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"), _aligned),
-    "FULLY_CONNECTED": _dense,
     "SOFTMAX": _softmax,
     "CONCATENATION": _joined,
     **dict.fromkeys(("MEAN", "REDUCE_MAX"), _reduced),
