@@ -74,8 +74,8 @@ def usable(content: bytes) -> bool:
         scales = [float(t.scale[0]) for t in tensors if t.scale.size]
         if any(0 < scale < np.finfo(np.float32).tiny or scale > 2**30 for scale in scales):
             return False  # the shift then has more than 31 bits; what is always 0 gets so small a scale
-        if operator.name == "SPACE_TO_BATCH_ND":
-            return False  # sometimes with a dilated convolution; outside of what the engine knows
+        if operator.name == "HARD_SWISH" and scales[0] >= 127 * scales[-1]:
+            return False  # an output so much finer than the input is refused
         if operator.name == "SOFTMAX" and "int8" in (t.dtype for t in tensors):
             # the process ends: sums of 512 and more do not fit, nor a factor of 1 or less
             large, tiny = tensors[0].shape[-1] >= 512, scales[0] * 2**26 <= 1
