@@ -5,12 +5,13 @@ input_scale * weight_scale. The next layer counts in output_scale. So every sum 
 
     M = input_scale * weight_scale / output_scale
 
-which is a real number. LiteRT's reference kernels have two ways to do it, which do not always give
+which is a real number. LiteRT's reference kernels have three ways to do it, which do not always give
 the same integer (measured with ai-edge-litert 2.3.0; a test compares thousands of layers):
 
 - `multiply_fixed_point`, in integers only: M becomes a 31-bit integer and a shift. CONV_2D and
   DEPTHWISE_CONV_2D do this.
 - `multiply_double`, in double precision. FULLY_CONNECTED does this.
+- `multiply_reduced`, with a multiplier of 15 bits, where 16-bit activations make sums of 64 bits.
 
 Source of the first: Jacob et al. (2018), https://arxiv.org/abs/1712.05877, section 2.2, and the
 library gemmlowp, https://github.com/google/gemmlowp/blob/master/doc/quantization.md.
