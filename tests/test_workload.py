@@ -1,5 +1,6 @@
 """What one inference has to do, against what a pencil says."""
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -67,6 +68,18 @@ def test_operators_without_weights_have_no_macs():
     work = of("ADD", schema.AddOptionsT(), [((1, 9), np.int8), ((1, 9), np.int8)], ((1, 9), np.int8))
     assert work.macs == 0
     assert work.bytes_moved == 27
+
+
+def test_text_counts_nothing():
+    content = tflite(
+        "RESHAPE", None, [Values(np.zeros((1, 4), np.int8), 0.1)], Values(np.zeros((4,), np.int8), 0.1)
+    )
+    model = schema.ModelT.InitFromPackedBuf(content)
+    model.subgraphs[0].tensors[1].type = schema.TensorType.STRING
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (work,) = workload(bytes(builder.Output()))
+    assert (work.read_bytes, work.written_bytes) == (4, 0)
 
 
 def test_the_courses_network(cnn_files):

@@ -13,6 +13,9 @@ import numpy as np
 from tinylab import tflite_file
 from tinylab.tflite_file import Operator, Tensor, TFLiteFile
 
+# Types of tensors whose bytes do not follow from the shape.
+UNSIZED = ("string", "resource", "variant")
+
 
 @dataclass(frozen=True)
 class Work:
@@ -40,7 +43,7 @@ class Work:
 
 
 def workload(model: bytes | str | PathLike) -> tuple[Work, ...]:
-    """The work of each operator, in the order in which they run.
+    """The work of each operator of the main subgraph, in the order in which they run.
 
     Every value counts once for each operator that reads or writes it. A real chip may move fewer
     bytes, where a value stays in a cache or register, or more, where one is fetched again.
@@ -77,4 +80,6 @@ def _macs(operator: Operator, file: TFLiteFile) -> int:
 
 
 def _bytes(tensor: Tensor) -> int:
+    if tensor.dtype in UNSIZED:
+        return 0
     return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
