@@ -8,9 +8,9 @@ import pytest
 import tinylab
 
 FLOORS = (
-    ("errors", "quiet", "machine", "flatbuffer", "affine", "fixed_point"),
+    ("errors", "quiet", "machine", "progress", "flatbuffer", "affine", "fixed_point"),
     ("tflite_file", "byte_account", "precision", "workload", "runners", "one_operator"),
-    ("_tensorflow", "data", "models", "conversion"),
+    ("_tensorflow", "data", "models", "conversion", "qat"),
     ("measure",),
     ("plot", "widgets"),
     ("course", "doctor", "check", "cli", "authoring"),

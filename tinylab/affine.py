@@ -329,3 +329,30 @@ def error_parts(x: np.ndarray, params: AffineParams) -> ErrorParts:
     rounding, clipping = (squares * ~outside).mean(), (squares * outside).mean()
     parts = (math.sqrt(rounding + clipping), math.sqrt(rounding), math.sqrt(clipping))
     return ErrorParts(*parts, float(outside.mean()))
+
+
+def sqnr(reference: np.ndarray, x: np.ndarray) -> float:
+    """Signal-to-quantization-noise ratio in decibels: 10 log10(sum reference^2 / sum (x - reference)^2).
+
+    20 dB: the error is a tenth of the signal, in the root mean square; 40 dB: a hundredth. Without any
+    error it is infinity, with an error on nothing but zeros minus infinity.
+
+    Args:
+        reference: real numbers, any shape, at least one.
+        x: what became of them, the same shape.
+
+    Raises:
+        DataError: other shapes, or no numbers.
+
+    >>> sqnr(np.array([3.0, 4.0]), np.array([3.0, 4.5]))
+    20.0
+    """
+    reference, x = np.asarray(reference, np.float64), np.asarray(x, np.float64)
+    if reference.shape != x.shape or not x.size:
+        raise DataError(
+            f"shapes {reference.shape} and {x.shape}: the same expected, and at least one number."
+        )
+    signal, noise = float((reference**2).sum()), float(((x - reference) ** 2).sum())
+    if not noise:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf

@@ -4,20 +4,19 @@ A latency means something only with its conditions, so they are kept beside it: 
 and processor.
 """
 
-import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from tinylab import runners, tflite_file
 from tinylab.affine import quantize
 from tinylab.errors import DataError
 from tinylab.machine import processor
+from tinylab.progress import progress
 from tinylab.runners.litert import THREADS, LiteRTRunner
 
 Model = bytes | str | PathLike
@@ -95,15 +94,10 @@ def latency(models: Mapping[str, Model], sample: np.ndarray, kernels: str = "def
     inputs = {name: _own_types(runner, sample) for name, runner in ready.items()}
     repeats = {name: _repeats(runner, inputs[name]) for name, runner in ready.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
-    for _ in _progress(range(ROUNDS), "timing"):
+    for _ in progress(range(ROUNDS), "timing"):
         for name, runner in ready.items():
             times[name].append(runner.seconds(inputs[name], repeats[name]) * 1e6)
     return {name: Latency(*np.percentile(t, [50, 5, 95]).tolist()) for name, t in times.items()}
-
-
-def _progress(steps: Iterable, what: str) -> Iterable:
-    # tqdm's bar for notebooks does not ask for TQDM_DISABLE itself, as its other bars do
-    return tqdm(steps, desc=what, delay=1, leave=False, disable="TQDM_DISABLE" in os.environ)
 
 
 def _own_types(runner: LiteRTRunner, sample: np.ndarray) -> np.ndarray:
@@ -170,7 +164,7 @@ def compare(
     first = next(iter(sizes.values()))
     accuracies = {
         name: accuracy(runners.load(model, kernels=kernels), x, labels)
-        for name, model in _progress(models.items(), "accuracy")
+        for name, model in progress(models.items(), "accuracy")
     }
     times = latency(models, x[:1], kernels)
     rows = {

@@ -1,11 +1,11 @@
 """Does a file answer as the model does that it was made from?"""
 
-import math
 import warnings
 
 import numpy as np
 
 from tinylab import runners, tflite_file
+from tinylab.affine import sqnr
 from tinylab.conversion.source import Arrays, Source
 from tinylab.errors import AgreementWarning, ConversionError, FloatInsideWarning
 from tinylab.precision import precision
@@ -47,6 +47,14 @@ def check(content: bytes, source: Source, recipe: str, samples: list[Arrays] | N
         _compare(answers[name], reference.astype(np.float64), recipe)
 
 
+def agreement_of(content: bytes, source: Source, samples: list[Arrays]) -> float:
+    """Signal to error (dB) of the file's answers against the model's; of several outputs, the worst."""
+    inputs = _joined(samples)
+    expected = source.answer(inputs)
+    answers = _answers_of_file(content, inputs, list(expected))
+    return min(sqnr(reference, answers[name]) for name, reference in expected.items())
+
+
 def _look_for_float(content: bytes, recipe: str) -> None:
     """Warn of operators without an integer version, which the converter leaves in float32 in silence."""
     computed = precision(content)
@@ -77,13 +85,17 @@ def _answers_of_file(content: bytes, inputs: Arrays, outputs: list[str]) -> Arra
 
 def _check_inputs(source: Source, samples: list[Arrays] | None) -> Arrays:
     if samples is not None:
-        return {name: np.concatenate([s[name] for s in samples[:CHECK_SAMPLES]]) for name in samples[0]}
+        return _joined(samples[:CHECK_SAMPLES])
     rng = np.random.default_rng(0)
     inputs = {}
     for name, shape, dtype in source.inputs:
         size = (CHECK_SAMPLES, *shape[1:])
         inputs[name] = (rng.random(size) if dtype.kind == "f" else rng.integers(0, 2, size)).astype(dtype)
     return inputs
+
+
+def _joined(samples: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def _compare(answer: np.ndarray, reference: np.ndarray, recipe: str) -> None:
@@ -101,10 +113,7 @@ def _compare(answer: np.ndarray, reference: np.ndarray, recipe: str) -> None:
                 f"the converted file's answers differ from the model's by up to {difference:.3g}."
             )
         return
-    power, error = float((reference**2).sum()), float(((answer - reference) ** 2).sum())
-    if not error:
-        return
-    agreement = 10 * math.log10(power / error) if power else -math.inf
+    agreement = sqnr(reference, answer)
     if agreement < WARN_BELOW_DB:
         warnings.warn(
             f"the {recipe} file resembles its model very little (signal to error {agreement:.1f} dB). "
