@@ -21,6 +21,7 @@ from tinylab.affine import (
     params_from_range,
     quantize,
     round_half_away,
+    sqnr,
 )
 from tinylab.errors import DataError
 
@@ -267,6 +268,74 @@ def test_numbers_inside_the_range_are_not_clipped():
 def test_no_numbers_have_no_error():
     with pytest.raises(DataError, match="at least one"):
         error_parts(np.zeros(0), AffineParams(1.0, 0))
+
+
+# Signal to quantization noise
+
+
+def nonzero_numbers():
+    """Numbers of 1 to 2, or -1 to -2: none is lost beside another."""
+    return st.tuples(shares, arrays.arrays(bool, 50)).map(lambda x: (1 + x[0]) * np.where(x[1], -1, 1))
+
+
+@given(nonzero_numbers(), shares, st.floats(1e-6, 1e3))
+def test_sqnr_is_signal_to_error_in_decibels(reference, errors, size):
+    x = reference + size * (errors + 0.01)
+    signal = math.fsum(float(r) ** 2 for r in reference)
+    noise = math.fsum(float(b - a) ** 2 for a, b in zip(reference, x, strict=True))
+    expected = 10 * (math.log10(signal) - math.log10(noise))
+    assert sqnr(reference, x) == pytest.approx(expected, abs=1e-9)
+    assert sqnr(-reference, -x) == sqnr(reference, x)
+    assert sqnr(reference.reshape(5, 10), x.reshape(5, 10)) == pytest.approx(expected, abs=1e-9)
+    assert sqnr(reference.tolist(), x.tolist()) == sqnr(reference, x)
+
+
+@given(nonzero_numbers(), st.floats(-6, 6), st.sampled_from([-1, 1]))
+def test_an_error_of_a_tenth_of_the_signal_is_20_db(reference, magnitude, sign):
+    x = reference * (1 + sign * 10.0**magnitude)
+    assert sqnr(reference, x) == pytest.approx(-20 * magnitude, abs=1e-3)
+
+
+@given(nonzero_numbers(), st.sampled_from([2.0**-60, 0.5, 3.0, 1e30]))
+def test_sqnr_has_no_unit(reference, factor):
+    x = reference + 0.01
+    assert sqnr(factor * reference, factor * x) == pytest.approx(sqnr(reference, x), abs=1e-6)
+
+
+@given(nonzero_numbers())
+def test_one_bit_more_is_6_db_more(reference):
+    """While the error is spread over a step, and the numbers are not few."""
+    reference = np.append(reference, np.linspace(-2, 2, 5000))
+    found = [sqnr(reference, dequantize(q, p)) for q, p in quantized_to(reference, ("int8", "int9"))]
+    assert found[1] - found[0] == pytest.approx(20 * math.log10(2), abs=0.3)
+
+
+def quantized_to(x, dtypes):
+    for dtype in dtypes:
+        params = params_from_range(-2.0, 2.0, dtype)
+        yield quantize(x, params), params
+
+
+def test_sqnr_without_any_error_or_any_signal():
+    assert sqnr(np.ones(3), np.ones(3)) == math.inf
+    assert sqnr(np.zeros(3), np.zeros(3)) == math.inf
+    assert sqnr(np.zeros(3), np.array([0, 0, 1e-20])) == -math.inf
+    assert sqnr(np.ones(3), np.zeros(3)) == 0
+
+
+def test_the_difference_of_integers_and_of_half_precision_does_not_wrap_round():
+    assert sqnr(np.array([0, 200], np.uint8), np.array([20, 200], np.uint8)) == pytest.approx(20)
+    assert sqnr(np.array([0, 1e4], np.float16), np.array([1e3, 1e4], np.float16)) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("reference", "x"),
+    [(np.zeros(0), np.zeros(0)), (np.zeros(3), np.zeros(4)), (np.zeros((1, 3)), np.zeros(3)), (1.0, [1.0])],
+    ids=["empty", "length", "broadcast", "scalar"],
+)
+def test_sqnr_of_other_shapes_or_of_nothing_is_refused(reference, x):
+    with pytest.raises(DataError, match="the same expected, and at least one number"):
+        sqnr(reference, x)
 
 
 # Ranges at the edge

@@ -7,8 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-from tinylab import cli, measure, runners, tflite_file
+from tinylab import cli, measure, one_operator, runners, tflite_file
 from tinylab.byte_account import account
 
 RECIPES = ("float32", "int8")
@@ -65,6 +66,13 @@ def saved_model(tmp_path_factory):
     with quiet():
         tf.saved_model.save(keras.Sequential([keras.layers.Dense(2, input_shape=(3,))]), str(directory))
     return directory
+
+
+@pytest.fixture(scope="module")
+def unrelated_file():
+    """An int8 file that has nothing in common with those in the folder: one ADD."""
+    values = one_operator.Values(np.zeros((1, 3), np.int8), 0.1)
+    return one_operator.tflite("ADD", schema.AddOptionsT(), [values, values], values)
 
 
 # inspect
@@ -264,6 +272,92 @@ def test_compare_on_unusable_data_fails(fails, work, data, message):
     np.savez("uneven.npz", x=x, labels=np.zeros(49))
     (work / "cut.npz").write_bytes((work / "data.npz").read_bytes()[:400])
     assert message in fails("compare", *FILES, "--data", data)
+
+
+# debug
+
+PAIR = ["float32.tflite", "int8.tflite"]
+
+
+@pytest.mark.parametrize("data", ["x.npy", "data.npz"])
+@pytest.mark.parametrize("kernels", cli.TRACING_KERNELS)
+def test_debug_as_json_holds_the_table(tinylab, work, data, kernels):
+    from tinylab.debug import layer_errors
+
+    code, out, err = tinylab("debug", *PAIR, "--data", data, "--kernels", kernels, "--json")
+    found = layer_errors(*map(work.__truediv__, PAIR), np.load("x.npy"), kernels)
+    printed = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (printed["samples"], printed["kernels"], printed["verdict"]) == (50, kernels, found.verdict)
+    assert printed["saturated_input"] == found.saturated_input
+    assert [layer.pop("number") for layer in printed["layers"]] == found.table.index.tolist()
+    assert printed["layers"] == found.table.to_dict(orient="records")
+
+
+def test_debug_as_json_has_null_for_what_json_cannot_say(tinylab, work, dense_files):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    (work / "float16.tflite").write_bytes(dense_files["float16"])
+    _, out, _ = tinylab("debug", "float32.tflite", "float16.tflite", "--data", "x.npy", "--json")
+    for layer in json.loads(out, parse_constant=refuse)["layers"]:
+        assert (layer["dtype"], layer["scale"], layer["saturated"]) == ("float32", None, None)
+        assert layer["sqnr"] > 0
+    np.save("zeros.npy", np.zeros((5, 3)))  # of which the network makes zeros, without any error
+    _, out, _ = tinylab("debug", *PAIR, "--data", "zeros.npy", "--json")
+    assert [layer["sqnr"] for layer in json.loads(out, parse_constant=refuse)["layers"]] == [None, None]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_debug_prints_a_table_and_the_worst_layer(tinylab, work, monkeypatch, columns):
+    from tinylab.debug import layer_errors
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code, out, err = tinylab("debug", *PAIR, "--data", "x.npy")
+    found = layer_errors(*map(work.__truediv__, PAIR), np.load("x.npy"))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == found.verdict
+    for heading in ("scale", "SQNR (dB)", "saturated", "unused", "SQNR so far (dB)"):
+        for number in found.shown[heading]:
+            assert number in out
+    table = out.splitlines()[:-1]
+    assert max(map(len, table)) <= columns
+    assert "reference kernels" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "message"),
+    [
+        (PAIR[::-1], "x.npy", "int8.tflite: is quantized itself; the float32 file comes first"),
+        (["float32.tflite", "float32.tflite"], "x.npy", "float32.tflite: nothing in it is quantized"),
+        (["float32.tflite", "other.tflite"], "x.npy", "two files made from one model are expected"),
+        (["float32.tflite", "cut.tflite"], "x.npy", "cut.tflite: damaged or cut short"),
+        (["cut.tflite", "int8.tflite"], "x.npy", "cut.tflite: damaged or cut short"),
+        (["missing.tflite", "int8.tflite"], "x.npy", "No such file"),
+        (PAIR, "other.npz", "expected an .npz file with the array x"),
+        (PAIR, "wide.npy", "shape (5, 4) given, (N, 3) expected"),
+        (PAIR, "nan.npy", "NaN"),
+        (PAIR, "empty.npy", "no samples"),
+        (PAIR, "number.npy", "shape () given"),
+        (PAIR, "text.txt", "not an .npy or .npz file"),
+        (PAIR, "missing.npz", "No such file"),
+    ],
+)
+def test_debug_of_what_does_not_fit_fails(fails, work, unrelated_file, files, data, message):
+    (work / "other.tflite").write_bytes(unrelated_file)
+    (work / "cut.tflite").write_bytes((work / "int8.tflite").read_bytes()[:700])
+    np.savez("other.npz", images=np.zeros((5, 3)))
+    for name, array in (("wide", np.zeros((5, 4))), ("nan", np.full((5, 3), np.nan))):
+        np.save(f"{name}.npy", array)
+    np.save("empty.npy", np.zeros((0, 3)))
+    np.save("number.npy", np.float32(1))
+    assert message in fails("debug", *files, "--data", data)
+
+
+def test_debug_with_kernels_that_keep_nothing_is_a_wrong_command_line(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["debug", *PAIR, "--data", "x.npy", "--kernels", "default"])
+    assert "invalid choice: 'default'" in capsys.readouterr().err
 
 
 # doctor, and the command itself

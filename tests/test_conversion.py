@@ -11,6 +11,9 @@ import pytest
 from tinylab import runners
 from tinylab._tensorflow import keras, tf
 from tinylab.conversion import Recipe, convert, recipes
+from tinylab.conversion.agreement import CHECK_SAMPLES, agreement_of
+from tinylab.conversion.representative import samples_of
+from tinylab.conversion.source import source_of
 from tinylab.errors import (
     AgreementWarning,
     ConversionError,
@@ -210,6 +213,42 @@ def test_a_quantized_file_of_another_model_is_warned_of(recipe, monkeypatch):
     monkeypatch.setattr(recipes, "_run_converter", lambda *_: content)
     with pytest.warns(AgreementWarning, match="very little"):
         convert(model, recipe, POINTS)
+
+
+def agreement(model, content, data):
+    source = source_of(model)
+    return agreement_of(content, source, samples_of(data, source))
+
+
+@pytest.mark.parametrize("library", KERAS.values(), ids=KERAS)
+def test_the_agreement_is_that_of_the_worst_output_on_all_samples(library):
+    """Errors of a tenth of the model's answers: 20 dB; of a hundredth: 40 dB."""
+    model, other = several(library), several(library)
+    content = convert(model, Recipe.FLOAT32)
+    data = [{name: rng.normal(size=(40, 4)).astype(np.float32) for name in ("zeta", "alpha", "mid")}]
+    assert agreement(model, content, data) > 100
+    tenth, hundredth = 10 / 9, 100 / 99  # what the other model answers, for 1 of the file
+    for factors, expected in (
+        ((tenth, 1), 20),
+        ((1, tenth), 20),
+        ((hundredth, tenth), 20),
+        ((hundredth, 1), 40),
+    ):
+        other.set_weights(model.get_weights())
+        for name, factor in zip(("y_out", "b_out"), factors, strict=True):
+            kernel, bias = other.get_layer(name).get_weights()
+            other.get_layer(name).set_weights([kernel * np.float32(factor), bias])
+        assert agreement(other, content, data) == pytest.approx(expected, abs=0.01)
+
+
+def test_an_error_behind_the_first_samples_is_seen():
+    model, other = (keras.Sequential([keras.layers.Dense(2, input_shape=(3,))]) for _ in range(2))
+    other.set_weights([model.get_weights()[0] * np.float32([[1], [1], [2]]), np.zeros(2)])
+    data = POINTS.copy()
+    data[:CHECK_SAMPLES, 2] = 0
+    content = convert(model, Recipe.FLOAT32)
+    assert agreement(other, content, data[:CHECK_SAMPLES]) > 100
+    assert agreement(other, content, data) < 20
 
 
 # Representative data

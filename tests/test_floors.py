@@ -10,8 +10,8 @@ import tinylab
 FLOORS = (
     ("errors", "quiet", "machine", "progress", "flatbuffer", "affine", "fixed_point"),
     ("tflite_file", "byte_account", "precision", "workload", "runners", "one_operator"),
-    ("_tensorflow", "data", "models", "conversion", "qat"),
-    ("measure",),
+    ("_tensorflow", "data", "models", "conversion", "qat", "equalization"),
+    ("measure", "debug"),
     ("plot", "widgets"),
     ("course", "doctor", "check", "cli", "authoring"),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinylab import authoring, course
-from tinylab.check import exercise_01, exercise_02, exercise_03, exercise_05, exercise_06
+from tinylab.check import exercise_01, exercise_02, exercise_03, exercise_05, exercise_06, exercise_07
 from tinylab.check.task import Task
 
 ROOT = authoring.ROOT
@@ -18,6 +18,7 @@ EXERCISES = {
     "03_int8_representative_data": exercise_03,
     "05_quantization_arithmetic": exercise_05,
     "06_integer_only_inference": exercise_06,
+    "07_debugging": exercise_07,
 }
 EVERY = authoring.notebooks()
 
@@ -167,6 +168,12 @@ def test_readme_and_road_map_agree():
         assert f"| {lesson.name[:2]} | " in readme
         assert f"{lesson.title}" in readme
     assert readme.count("| yes |") == len(READY)
+
+
+def test_lesson_00_shows_the_road_map_of_this_release():
+    shown = [o.data["text/plain"] for o in outputs(ROOT / "notebooks" / "00_start_here.ipynb") if "data" in o]
+    table = next(text for text in shown if "10_capstone" in text)
+    assert table.count("to come") == len(course.LESSONS) - len(READY)
 
 
 def test_what_lesson_01_measured_is_what_it_promises():

@@ -7,10 +7,12 @@ import pytest
 
 from tinylab import plot
 from tinylab.affine import AffineParams, dequantize, params_from_data, params_from_range, quantize
+from tinylab.debug import LayerErrors
 from tinylab.measure import Comparison
 
 X = np.random.default_rng(0).normal(size=5000)
 ACCOUNTS = {"a": {"weights": 4000, "names": 50}, "b": {"weights": 1000, "scales": 200}}
+SEEDS = pd.DataFrame([[0.8, 0.7], [0.82, 0.6]], index=[1, 2], columns=[4, 2])
 PER_CHANNEL = params_from_data(X.reshape(2, -1), "int4", symmetric=True, axis=0)
 
 
@@ -20,6 +22,14 @@ def compared(*latencies):
         for t in latencies
     ]
     return Comparison(pd.DataFrame(rows, index=[f"model {i}" for i in range(len(rows))]), "some kernels")
+
+
+def layers(steps, sqnr):
+    """Errors of layers a, b, ... whose SQNR so far falls from 40 dB by 1 dB each."""
+    names = [chr(ord("a") + i) for i in range(len(steps))]
+    so_far = 40.0 - np.arange(len(steps))
+    rows = {"layer": names, "steps": steps, "sqnr": sqnr, "sqnr_so_far": so_far}
+    return LayerErrors(pd.DataFrame(rows), saturated_input=0.0, samples=1, kernels="reference")
 
 
 FIGURES = {
@@ -33,6 +43,11 @@ FIGURES = {
     "byte_accounts": lambda: plot.byte_accounts(ACCOUNTS),
     "parts": lambda: plot.parts(ACCOUNTS, "bytes"),
     "calibration_curve": lambda: plot.calibration_curve([1, 10], np.array([[0.7, 0.8], [0.6, 0.8]]), 0.85),
+    "rounding_gradients": lambda: plot.rounding_gradients(X, np.round(X), {"none": 0 * X, "all": 0 * X + 1}),
+    "channel_codes": lambda: plot.channel_codes({"a": np.array([1.0, 0.0]), "b": np.array([2.0])}, 255),
+    "by_seed": lambda: plot.by_seed(SEEDS, 0.01),
+    "layer_errors": lambda: plot.layer_errors(layers([0.2, 0.0], [40.0, np.inf])),
+    "by_bits": lambda: plot.by_bits({"one": SEEDS, "another": SEEDS / 2}, 0.9),
 }
 
 
@@ -122,3 +137,25 @@ def test_the_trade_off_adds_up():
     axes = plot.range_trade_off(X, 2.0, 4).axes[1]
     whole, rounding, clipping = (line.get_ydata() for line in axes.lines[:3])
     assert np.allclose(np.square(whole), np.square(rounding) + np.square(clipping))
+
+
+def test_layers_are_drawn_in_order_and_the_worst_one_stands_out():
+    steps, sqnr = [0.2, np.nan, 0.3, 0.0], [40.0, 50.0, 30.0, np.inf]
+    left, right = plot.layer_errors(layers(steps, sqnr)).axes
+    assert [text.get_text() for text in left.get_yticklabels()] == ["d", "c", "b", "a"]
+    assert [bar.get_width() for bar in left.patches] == pytest.approx(steps[::-1], nan_ok=True)
+    *alone, lowest = right.patches
+    assert [bar.get_width() for bar in alone] == pytest.approx([np.nan, 30, 50, 40], nan_ok=True)
+    assert (lowest.get_width(), lowest.get_y()) == (30, alone[1].get_y())
+    assert right.lines[0].get_xdata().tolist() == [37, 38, 39, 40]
+    assert left.lines[0].get_xdata()[0] == pytest.approx(1 / np.sqrt(12))
+    assert left.get_xscale() == "linear"
+    far = plot.layer_errors(layers([0.3, 9.0, 0.0], [40.0, 10.0, np.inf])).axes[0]
+    assert far.get_xscale() == "log"
+    assert "log scale" in far.get_xlabel()
+    assert 0 < far.get_xlim()[0] <= 0.3
+
+
+@pytest.mark.parametrize("sqnr", [[np.inf, np.inf], [-np.inf, 20.0]])
+def test_layers_without_errors_or_without_signal_can_be_drawn(sqnr, tmp_path):
+    plot.layer_errors(layers([0.0, 0.0], sqnr)).savefig(tmp_path / "figure.png")

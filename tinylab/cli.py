@@ -1,4 +1,4 @@
-"""The command `tinylab`: inspect, convert, run, compare models; doctor looks at the machine.
+"""The command `tinylab`: inspect, convert, run, compare, debug models; doctor looks at the machine.
 
 An error that a user can put right is one line on stderr and exit code 1, never a traceback.
 """
@@ -6,12 +6,14 @@ An error that a user can put right is one line on stderr and exit code 1, never 
 import argparse
 import json
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -23,6 +25,7 @@ from tinylab.errors import DAMAGED_NUMPY_FILE, DataError, TinylabError
 
 RECIPES = ("float32", "dynamic_range", "float16", "int8", "int8_uint8_io", "int16x8")
 KERNELS = ("default", "optimized", "reference")
+TRACING_KERNELS = ("reference", "optimized")
 ENGINES = ("litert", "integer", "micro")
 
 
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tinylab", description="Look into .tflite models, convert, run and compare them."
+        prog="tinylab", description="Look into .tflite models, convert, run, compare and debug them."
     )
     parser.add_argument("--version", action="version", version=f"tinylab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -76,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("files", metavar="FILE", nargs="+")
     made.add_argument("--data", metavar="DATA.npz", required=True, help="holds x (N, ...) and labels (N,)")
     made.add_argument("--kernels", choices=KERNELS, default="default")
+    _add_json(made)
+
+    made = command("debug", debug, "which layer of a quantized .tflite file hurts")
+    made.add_argument("float_file", metavar="FLOAT.tflite")
+    made.add_argument("quantized_file", metavar="QUANTIZED.tflite")
+    made.add_argument("--data", metavar="DATA", required=True, help=".npz with x (N, ...), or .npy")
+    made.add_argument("--kernels", choices=TRACING_KERNELS, default="reference")
     _add_json(made)
 
     made = command("doctor", doctor, "what is on this machine, and what to do about what is missing")
@@ -242,6 +252,41 @@ def compare(chosen: argparse.Namespace) -> None:
             spread,
         )
     Console().print(table)
+
+
+def debug(chosen: argparse.Namespace) -> None:
+    """Print the errors of a quantized file, operator by operator."""
+    from tinylab.debug import layer_errors
+
+    data = _load(chosen.data)
+    if isinstance(data, dict):
+        if "x" not in data:
+            raise DataError(f"{chosen.data}: expected an .npz file with the array x.")
+        data = data["x"]
+    found = layer_errors(chosen.float_file, chosen.quantized_file, data, kernels=chosen.kernels)
+    if chosen.json:
+        finite = found.table.replace([np.inf, -np.inf], np.nan).astype(object)  # JSON has neither
+        layers = finite.where(finite.notna(), None).rename_axis("number").reset_index()
+        _print_json(
+            {
+                "layers": layers.to_dict(orient="records"),
+                "saturated_input": found.saturated_input,
+                "samples": found.samples,
+                "kernels": found.kernels,
+                "verdict": found.verdict,
+            }
+        )
+        return
+    console = Console(markup=False, highlight=False)  # names in a file may hold square brackets
+    shown = found.shown.reset_index(names="").drop(columns=["dtype", "RMSE", "cosine so far"])
+    names = [Column(heading, overflow="fold") for heading in ("operator", "layer")]
+    # a narrow terminal breaks names, and no numbers
+    numbers = [Column(textwrap.fill(h, 9), justify="right", no_wrap=True) for h in shown.columns[3:]]
+    table = Table("", *names, *numbers, box=box.SIMPLE, padding=(0, 1, 0, 0), caption=found.note)
+    for row in shown.itertuples(index=False):
+        table.add_row(*map(str, row))
+    console.print(table)
+    console.print(found.verdict, soft_wrap=True)
 
 
 def doctor(chosen: argparse.Namespace) -> int:

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tinylab.affine import AffineParams, dequantize, error_parts, largest_error, params_from_range, quantize
+from tinylab.debug import ROUNDING, LayerErrors
 from tinylab.measure import Comparison
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
@@ -245,4 +247,118 @@ def calibration_curve(counts: Sequence[int], accuracies: np.ndarray, float_accur
     axes.minorticks_off()
     axes.legend(frameon=False, fontsize=9)
     _tidy(axes)
+    return _finished(figure)
+
+
+def rounding_gradients(x: np.ndarray, rounded: np.ndarray, gradients: Mapping[str, np.ndarray]) -> Figure:
+    """What rounding does to numbers, and what becomes of a gradient on its way back through it.
+
+    Args:
+        x: ascending real numbers, (N,).
+        rounded: what they become, (N,).
+        gradients: d rounded / d x as one or the other computes it, (N,), by name.
+    """
+    figure, (forward, backward) = plt.subplots(1, 2, figsize=(9, 3.2), facecolor="white")
+    forward.plot(x, x, color="black", ls=":", lw=1, label="not rounded")
+    forward.plot(x, rounded, color=BLUE, label="rounded")
+    forward.set(xlabel="weight", ylabel="what the network computes with")
+    for (name, gradient), colour, style in zip(gradients.items(), PALETTE, ("-", "--", ":"), strict=False):
+        backward.plot(x, gradient, color=colour, ls=style, label=name)
+    backward.set(xlabel="weight", ylabel="gradient that comes through", ylim=(-0.1, 1.4))
+    for axes in (forward, backward):
+        axes.legend(frameon=False, fontsize=9, loc="upper left")
+        _tidy(axes)
+    return _finished(figure)
+
+
+def by_seed(accuracies: pd.DataFrame, chance: float) -> Figure:
+    """Accuracies of the same methods with several seeds: a dot a seed, a line at their mean.
+
+    Args:
+        accuracies: a row a seed, a column a method.
+        chance: how far the test itself may be wrong, to either side; drawn around the first method.
+    """
+    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.45 * accuracies.shape[1]), facecolor="white")
+    middle = accuracies.iloc[:, 0].mean()
+    axes.axvspan(middle - chance, middle + chance, color="#dddddd", lw=0, label="chance in the test")
+    for place, method in enumerate(accuracies.columns[::-1]):
+        values = accuracies[method]
+        axes.plot(values, [place] * len(values), "o", color=ORANGE, ms=7, alpha=0.8)
+        axes.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=BLUE, lw=2)
+    axes.plot([], [], "o", color=ORANGE, label="one seed")
+    axes.plot([], [], color=BLUE, lw=2, label="mean")
+    axes.set_yticks(range(accuracies.shape[1]), accuracies.columns[::-1])
+    axes.set_xlabel("accuracy (share of images)")
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    _tidy(axes)
+    return _finished(figure)
+
+
+def by_bits(accuracies: Mapping[str, pd.DataFrame], float_accuracy: float) -> Figure:
+    """Accuracy by width of the weights: a mark a seed, a line through the means.
+
+    Args:
+        accuracies: by method; a row a seed, a column a number of bits.
+        float_accuracy: of the float32 network.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.4), facecolor="white")
+    axes.axhline(float_accuracy, color="black", ls="--", lw=1, label="float32")
+    for (method, table), colour, mark in zip(accuracies.items(), PALETTE, "osv", strict=False):
+        places = [str(bits) for bits in table.columns]
+        for values in table.to_numpy():
+            axes.plot(places, values, mark, color=colour, ms=5, alpha=0.6)
+        axes.plot(places, table.mean(), mark + "-", color=colour, ms=1, label=method)
+    axes.set(xlabel="bits a weight", ylabel="accuracy (share of images)", ylim=(0, 1))
+    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    _tidy(axes)
+    return _finished(figure)
+
+
+def layer_errors(found: LayerErrors) -> Figure:
+    """The errors of a model's operators in the order in which they run, the first at the top.
+
+    Left, what each adds, in steps of its output, beside what rounding alone would; right, the SQNR of
+    each alone and of all up to it. An operator without any error has no bar, nor has one in float32 a
+    step.
+    """
+    table, worst = found.table[::-1].replace([np.inf, -np.inf], np.nan), found.worst
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(10, 1.4 + 0.24 * len(table)), sharey=True, facecolor="white"
+    )
+    left.barh(table["layer"], table["steps"], color=BLUE)
+    left.axvline(ROUNDING, color=ORANGE, ls="--", lw=2, label=f"rounding alone: 1/√12 = {ROUNDING:.3f}")
+    left.set_xlabel("RMSE / scale, alone (steps)")
+    if table["steps"].max() > 20 * ROUNDING:
+        left.set(xscale="log", xlabel="RMSE / scale, alone (steps), log scale")
+        left.set_xlim(left=min(0.1, table["steps"][table["steps"] > 0].min()))
+    right.barh(table["layer"], table["sqnr"], color=BLUE, label="alone")
+    lowest = {"color": ORANGE, "hatch": HATCHES[1], "edgecolor": "white", "label": "alone, the lowest"}
+    right.barh(worst["layer"], worst["sqnr"] if np.isfinite(worst["sqnr"]) else 0, **lowest)
+    right.plot(table["sqnr_so_far"], table["layer"], "o-", color="black", ms=4, lw=1, label="so far")
+    right.set_xlabel("SQNR (dB)")
+    for axes in (left, right):
+        axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+        axes.margins(y=0.01)
+        _tidy(axes)
+    return _finished(figure)
+
+
+def channel_codes(codes: Mapping[str, np.ndarray], most: int) -> Figure:
+    """How many codes each channel of a tensor can use, a panel a network, on a log scale.
+
+    Args:
+        codes: (C,) by the network's name: the largest value of each channel, in steps of the scale.
+        most: how many there are above the zero point.
+    """
+    figure, panels = plt.subplots(
+        1, len(codes), figsize=(9, 3), sharey=True, facecolor="white", squeeze=False
+    )
+    for axes, (name, used) in zip(panels[0], codes.items(), strict=True):
+        axes.bar(np.arange(len(used)), np.maximum(used, 0.1), color=BLUE)
+        axes.axhline(most, color="black", ls="--", lw=1, label=f"all {most}")
+        axes.axhline(1, color=ORANGE, lw=1.5, label="a single one")
+        axes.set(title=name, xlabel="channel", yscale="log", ylim=(0.1, 4 * most))
+        _tidy(axes)
+    panels[0][0].set_ylabel("codes in its reach, log scale")
+    panels[0][-1].legend(frameon=False, fontsize=9, ncols=2, loc="upper right")
     return _finished(figure)
