@@ -6,13 +6,14 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tinylab import debug, runners, tflite_file
-from tinylab.affine import AffineParams, dequantize, params_from_range, quantize
-from tinylab.debug import LayerErrors, cosine, layer_errors, short_name, sqnr
+from tinylab.affine import AffineParams, dequantize, params_from_range, quantize, sqnr
+from tinylab.debug import LayerErrors, cosine, layer_errors, short_name
 from tinylab.errors import DataError, ModelFileError, TinylabError
 
 from .graphs import File, options
@@ -20,6 +21,13 @@ from .graphs import File, options
 RNG = np.random.default_rng(0)
 FULLY_CONNECTED, CONCATENATION, ADD = (options(name) for name in ("FullyConnected", "Concatenation", "Add"))
 CONCATENATION.axis = 1
+
+
+@pytest.fixture(autouse=True)
+def same_numbers():
+    """Random numbers that do not depend on which tests ran before."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
 
 # The measures
 
@@ -64,7 +72,7 @@ def test_a_bit_more_is_6_dB_more():
     ("reference", "values", "message"),
     [
         ([1.0, 2.0], [1.0], r"shapes \(2,\) and \(1,\)"),
-        ([], [], "not empty"),
+        ([], [], "number"),
         ([1.0, np.nan], [1.0, 1.0], "NaN or infinity"),
         ([1.0, 1.0], [1.0, -np.inf], "NaN or infinity"),
     ],
@@ -107,7 +115,8 @@ class Pair:
     def operator(self, kind, how, inputs, output, which=(0, 1)):
         for number in which:
             places = self.places[number]
-            self.files[number].operator(kind, how, [places[i] for i in inputs], [places[output]])
+            outputs = [places[name] for name in ([output] if isinstance(output, str) else output)]
+            self.files[number].operator(kind, how, [places[i] for i in inputs], outputs)
 
     def convert(self, kind, taken, name, shape, params=None, dtype=np.int8):
         """QUANTIZE or DEQUANTIZE, in the quantized file only; a tensor of its own."""
@@ -199,6 +208,19 @@ def test_what_rounding_brings_back_is_not_saturated(sign, steps, saturated):
     assert found.worst.saturated == found.worst.clipping == found.saturated_input == saturated
 
 
+def test_a_scale_of_0_gives_no_steps():
+    """Converters have written one for what is always 0."""
+    pair = Pair()
+    pair.input("x", (4,), IN)
+    pair.constant("shape", np.int32([-1, 4]))
+    pair.tensor("y", (4,), AffineParams(0.0, 0))
+    pair.operator("RESHAPE", options("Reshape"), ["x", "shape"], "y")
+    found = layer_errors(*pair.bytes("y"), np.ones((3, 4)))
+    assert found.worst.rmse == found.worst.saturated == 1
+    assert math.isnan(found.worst.steps)
+    assert "lie beyond its range" in found.verdict
+
+
 def test_the_result_does_not_depend_on_how_many_samples_are_run_at_a_time(monkeypatch):
     (float_file, int8_file), _ = dense_pair()
     x = RNG.normal(size=(50, 4))
@@ -255,7 +277,7 @@ def branches():
 
 def test_branches_several_inputs_and_outputs_and_what_was_left_in_float32():
     files = branches()
-    a, b = x = list(RNG.normal(size=(2, 60, 4)).astype(np.float32))
+    a, b = x = list(RNG.normal(size=(2, 60, 4)).astype(np.float32) * [[[1.5]], [[0.5]]])
     found = layer_errors(*files, x)
     real, codes = reals(files[1], x)
     table = found.table
@@ -266,6 +288,8 @@ def test_branches_several_inputs_and_outputs_and_what_was_left_in_float32():
     assert (table.loc[2, "rmse"], table.loc[2, "sqnr"]) == (0, math.inf)
     assert table.loc[2, ["scale", "steps", "saturated", "clipping", "unused"]].isna().all()
     assert table.loc[2, "sqnr_so_far"] == pytest.approx(sqnr(2 * (a + b), real["m"]), rel=1e-4)
+    low, high = IN.limits
+    assert 0 < found.saturated_input == np.mean((a < low - 0.01) | (a > high + 0.01))
     # the QUANTIZE before it is a part of CONCATENATION
     alone, so_far = np.hstack([real["s"], real["m"]]), np.hstack([a + b, 2 * (a + b)])
     agrees(table.loc[5], alone, so_far, real["c"], codes["c"], OUT)
@@ -276,24 +300,33 @@ def test_inputs_in_another_order_are_told_by_their_names():
         pair = Pair()
         for name in order:
             pair.input(name, (4,), IN)
-        pair.tensor("d", (4,), OUT)
-        pair.operator("SUB", options("Sub"), ["a", "b"], "d")
+        for name, taken in (("d", "ab"), ("e", "dc")):
+            pair.tensor(name, (4,), MIDDLE)
+            pair.operator("SUB", options("Sub"), taken, name)
         for file, places in zip(pair.files, pair.places, strict=True):
             for name, new in names.items():
                 file.graph.tensors[places[name]].name = new
-        return pair.bytes("d")
+        return pair.bytes("e")
 
-    x = list(RNG.normal(size=(2, 30, 4)))
-    names = {"a": "serving_default_a:0", "b": "serving_default_b:0"}
-    float_file, same = made("ab", names)
+    x = list(RNG.normal(size=(3, 30, 4)))
+    float_file, same = made("abc", {name: f"serving_default_{name}:0" for name in "abc"})
     expected = layer_errors(float_file, same, x).table
-    pd.testing.assert_frame_equal(layer_errors(float_file, made("ba", {})[1], x).table, expected)
-    renamed = layer_errors(float_file, made("ab", {"a": "p", "b": "q"})[1], x).table
-    pd.testing.assert_frame_equal(renamed, expected)
+    assert expected["sqnr_so_far"].min() > 10
+    pd.testing.assert_frame_equal(layer_errors(float_file, made("bca", {})[1], x).table, expected)
+    renamed = made("abc", {"a": "c", "b": "q"})[1]  # names that tell nothing
+    pd.testing.assert_frame_equal(layer_errors(float_file, renamed, x).table, expected)
 
 
-def test_a_tensor_without_the_axis_of_the_batch_stays_connected():
-    pair = Pair()
+@pytest.mark.parametrize(
+    ("free", "shape", "signature"),
+    [
+        (True, [4, 1], [4, -1]),  # the batch behind
+        (False, [4, 1], None),
+        (True, [1, 1], [-1, -1]),  # another axis of any size, which stands in the file as 1
+    ],
+)
+def test_a_tensor_that_cannot_be_fed_sample_by_sample_stays_connected(free, shape, signature):
+    pair = Pair(free=free)
     pair.input("x", (4,), IN)
     pair.constant("order", np.int32([1, 0]))
     for name in ("y", "z"):
@@ -301,13 +334,81 @@ def test_a_tensor_without_the_axis_of_the_batch_stays_connected():
     pair.tensor("t", (), MIDDLE)
     for file, places in zip(pair.files, pair.places, strict=True):
         turned = file.graph.tensors[places["t"]]
-        turned.shape, turned.shapeSignature = [4, 1], [4, -1]
+        turned.shape, turned.shapeSignature = shape, signature
     pair.operator("ADD", ADD, ["x", "x"], "y")
     pair.operator("TRANSPOSE", options("Transpose"), ["y", "order"], "t")
     pair.operator("TRANSPOSE", options("Transpose"), ["t", "order"], "z")
     table = layer_errors(*pair.bytes("z"), RNG.normal(size=(20, 4))).table
     assert table.loc[[1, 2], "rmse"].tolist() == [0, 0]
     assert table.loc[0, "rmse"] > 0
+
+
+def test_an_operator_with_several_outputs_has_a_row_for_each():
+    pair = Pair()
+    pair.input("x", (4,), IN)
+    pair.constant("axis", np.int32([1])[0])
+    pair.tensor("net/sum/add", (4,), MIDDLE)
+    pair.operator("ADD", ADD, ["x", "x"], "net/sum/add")
+    halves = ["net/split/split", "net/split/split1"]
+    for half in halves:
+        pair.tensor(half, (2,), MIDDLE)
+    pair.operator("SPLIT", options("Split", numSplits=2), ["axis", "net/sum/add"], halves)
+    pair.tensor("net/last/add", (2,), OUT)
+    pair.operator("ADD", ADD, halves, "net/last/add")
+    found = layer_errors(*pair.bytes("net/last/add"), RNG.normal(size=(20, 4)))
+    assert found.table.index.tolist() == [0, 1, 1, 2]
+    assert found.table["layer"].tolist() == ["sum", "split (1)", "split (2)", "last"]
+    assert found.table.loc[1, "rmse"].tolist() == [0, 0]
+    assert found.worst["sqnr"] == found.table["sqnr"].min()
+
+
+def test_weights_of_4_bits():
+    weights = RNG.normal(size=(4, 4)).astype(np.float32)
+    pair, params = Pair(), params_from_range(-3.0, 3.0, "int4", symmetric=True)
+    pair.input("x", (4,), IN)
+    pair.constant("w", weights, params)
+    pair.tensor("y", (4,), OUT)
+    pair.operator("FULLY_CONNECTED", FULLY_CONNECTED, ["x", "w"], "y")
+    tensor = pair.files[1].graph.tensors[pair.places[1]["w"]]
+    low, high = quantize(weights, params).reshape(-1, 2).T & 15
+    tensor.type = schema.TensorType.INT4
+    pair.files[1].model.buffers[tensor.buffer].data = np.uint8(low | high << 4)
+    float_file, int4_file = pair.bytes("y")
+    x = RNG.uniform(-2, 2, size=(20, 4))
+    table = layer_errors(float_file, int4_file, x).table
+    coarse = x @ dequantize(quantize(weights, params), params).T
+    real, codes = reals(int4_file, x)
+    assert np.abs(real["y"] - np.clip(coarse, *OUT.limits)).max() < OUT.scale
+    agrees(table.loc[0], x @ weights.T, x @ weights.T, real["y"], codes["y"], OUT)
+
+
+def test_what_makes_no_real_numbers_has_no_row():
+    def made(first):
+        pair = Pair()
+        pair.input("x", (4,), IN)
+        pair.constant("axis", np.int32([1]))
+        pair.tensor("y", (4,), MIDDLE)
+        pair.tensor("chosen", ())
+        for file, places in zip(pair.files, pair.places, strict=True):
+            file.graph.tensors[places["chosen"]].type = schema.TensorType.INT32
+        if first == "y":
+            pair.operator("ADD", ADD, ["x", "x"], "y")
+        how = options("ArgMax", outputType=schema.TensorType.INT32)
+        pair.operator("ARG_MAX", how, [first, "axis"], "chosen")
+        return pair.bytes("chosen")
+
+    assert layer_errors(*made("y"), np.eye(4)).table["operator"].tolist() == ["ADD"]
+    with pytest.raises(ModelFileError, match="no operator in it computes real numbers"):
+        layer_errors(*made("x"), np.eye(4))
+
+
+def test_the_file_that_is_run_layer_by_layer_is_a_whole_one(dense_files):
+    """It has the inputs that were added, and no signature that lacks them."""
+    _, *computed = tflite_file.parse(dense_files["float32"]).computed
+    content, given = debug._cut(dense_files["float32"], computed)
+    interpreter = runners.interpreter(content)
+    assert interpreter.get_signature_list() == {}
+    assert len(interpreter.get_input_details()) == 1 + len(given) == 3
 
 
 def test_a_relu_that_the_converter_dropped_belongs_to_the_operator_behind_it():
@@ -484,7 +585,10 @@ def test_the_worst_has_the_lowest_sqnr_alone():
         ({"clipping": 0.6, "steps": 8.0}, "calibration data"),
         ({"steps": 0.5}, "RMSE 0.50 steps, as rounding its output does"),
         ({"steps": 0.51}, "RMSE 0.51 steps, more than rounding its output does (0.29): compare the sizes"),
-        ({"scale": math.nan, "clipping": math.nan, "steps": math.nan}, "its weights are what was quantized"),
+        (
+            {"scale": math.nan, "clipping": math.nan, "steps": math.nan},
+            "on weights, or an input, that were quantized",
+        ),
         ({"sqnr": math.inf}, "no layer adds an error."),
     ],
 )
@@ -551,8 +655,9 @@ def test_names_in_the_table_are_unique():
     for name in ("net/add/one", "net/add/two", "net/sum/three"):
         pair.tensor(name, (4,), MIDDLE)
         pair.operator("ADD", ADD, ["x", "x"], name)
+    pair.files[1].graph.tensors[pair.places[1]["net/add/one"]].name = "another"
     table = layer_errors(*pair.bytes("net/sum/three"), np.zeros((2, 4))).table
-    assert table["layer"].tolist() == ["add (0)", "add (1)", "sum"]
+    assert table["layer"].tolist() == ["add (1)", "add (2)", "sum"]
     assert table["tensor"].tolist() == ["net/add/one", "net/add/two", "net/sum/three"]
 
 
@@ -685,7 +790,7 @@ def test_weights_only_and_per_tensor_files(cnn, cnn_files, fashion):
         found = layer_errors(cnn_files["float32"], cnn_files[recipe], x)
         assert found.table["dtype"].unique().tolist() == ["float32"]
         assert 30 < found.worst.sqnr < 80
-        assert "its weights are what was quantized" in found.verdict
+        assert "on weights, or an input, that were quantized" in found.verdict
     options = {"optimize": True, "samples": 10, "integer_io": True}
     ratios = []
     for per_tensor in (False, True):

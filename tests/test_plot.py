@@ -158,4 +158,6 @@ def test_layers_are_drawn_in_order_and_the_worst_one_stands_out():
 
 @pytest.mark.parametrize("sqnr", [[np.inf, np.inf], [-np.inf, 20.0]])
 def test_layers_without_errors_or_without_signal_can_be_drawn(sqnr, tmp_path):
-    plot.layer_errors(layers([0.0, 0.0], sqnr)).savefig(tmp_path / "figure.png")
+    figure = plot.layer_errors(layers([0.0, 0.0], sqnr))
+    figure.savefig(tmp_path / "figure.png")
+    assert figure.axes[1].patches[-1].get_width() == 0

@@ -12,10 +12,10 @@ second tells whom to blame. QUANTIZE and DEQUANTIZE count as a part of the opera
 output. So the first operator's float version gets the input as it was given, and rounding that is part
 of the operator's error.
 
-TensorFlow's QuantizationDebugger measures the second, too, and gets the same numbers (a test compares
-them), but for operators whose output has the scale of their input: there it compares the integers with
-themselves, and finds no error in an average. It has to convert the model for that; here any two files
-will do.
+TensorFlow's QuantizationDebugger measures the second, too, and gets the same numbers on the same kernels
+(a test compares them), but for operators whose output has the scale of their input: there it compares the
+integers with themselves, and finds no error in an average. It has to convert the model for that; here any
+two files will do.
 """
 
 import copy
@@ -31,7 +31,7 @@ import pandas as pd
 from ai_edge_litert import schema_py_generated as schema
 
 from tinylab import runners, tflite_file
-from tinylab.affine import AffineParams, dequantize, quantize
+from tinylab.affine import AffineParams, decibels, dequantize, quantize
 from tinylab.errors import DataError, ModelFileError
 from tinylab.flatbuffer import pieces
 from tinylab.runners.base import Arrays, Runner
@@ -42,28 +42,6 @@ Model = bytes | str | PathLike
 CONVERTING = ("QUANTIZE", "DEQUANTIZE")
 ROUNDING = 1 / math.sqrt(12)  # RMSE in steps of an error that is nothing but rounding
 CHUNK = 32  # samples whose tensors are in memory at a time
-
-
-def sqnr(reference: np.ndarray, values: np.ndarray) -> float:
-    """Signal to quantization noise ratio: 10 log10(sum r² / sum (r - v)²), in dB.
-
-    Every 6 dB more are half the error. One bit more in the codes of a quantizer gives 6.02 dB.
-    Source: Bennett (1948), "Spectra of Quantized Signals", Bell System Technical Journal 27(3).
-
-    Args:
-        reference: the numbers as they should be, any shape; finite.
-        values: what became of them, the same shape.
-
-    Returns:
-        inf if nothing differs, -inf if all of the reference is 0 and the values are not.
-
-    Raises:
-        DataError: different shapes, no numbers, NaN or infinity.
-
-    >>> round(sqnr([3.0, -4.0], [3.0, -3.5]), 2)  # 10 log10(25 / 0.25)
-    20.0
-    """
-    return _compared(reference, values).sqnr
 
 
 def cosine(reference: np.ndarray, values: np.ndarray) -> float:
@@ -81,18 +59,14 @@ def cosine(reference: np.ndarray, values: np.ndarray) -> float:
     >>> cosine([3.0, 4.0], [6.0, 8.0]), cosine([3.0, 4.0], [4.0, 3.0])
     (1.0, 0.96)
     """
-    return _compared(reference, values).cosine
-
-
-def _compared(reference: np.ndarray, values: np.ndarray) -> "_Sums":
     reference, values = np.asarray(reference, np.float64), np.asarray(values, np.float64)
     if reference.shape != values.shape or not reference.size:
-        raise DataError(f"shapes {reference.shape} and {values.shape}: the same one expected, not empty.")
+        raise DataError(f"shapes {reference.shape} and {values.shape}: the same expected, and some numbers.")
     if not (np.isfinite(reference).all() and np.isfinite(values).all()):
         raise DataError("NaN or infinity: finite numbers expected.")
     sums = _Sums()
     sums.add(reference, values)
-    return sums
+    return sums.cosine
 
 
 @dataclass
@@ -120,9 +94,7 @@ class _Sums:
 
     @property
     def sqnr(self) -> float:
-        if not self.errors:
-            return math.inf
-        return 10 * math.log10(self.reference / self.errors) if self.reference else -math.inf
+        return decibels(self.reference, self.errors)
 
     @property
     def cosine(self) -> float:
@@ -164,7 +136,7 @@ class LayerErrors:
             - rmse: sqrt(mean (r - q)²), alone.
             - steps: rmse / scale, alone; 1 / sqrt(12) = 0.289 if rounding is all there is
               (`affine.expected_rmse`).
-            - sqnr: of the operator alone, in dB (`sqnr`).
+            - sqnr: of the operator alone, in dB (`affine.sqnr`).
             - saturated: share of the values r, alone, that lie beyond the range of the type by more
               than half a step, 0 to 1.
             - clipping: share of the squared error, alone, that those values have; not printed.
@@ -198,7 +170,7 @@ class LayerErrors:
             return "no layer adds an error."
         text = f"worst layer: {worst.layer} (operator {worst.name}), SQNR {worst.sqnr:.1f} dB alone: "
         if math.isnan(worst.scale):
-            text += "it computes in float32, so its weights are what was quantized."
+            text += "it computes in float32, on weights, or an input, that were quantized."
         elif worst.clipping > 0.5:
             text += (
                 f"{worst.saturated:.2%} of its values lie beyond its range, and have {worst.clipping:.0%} of "
@@ -375,7 +347,7 @@ def _paired(original: TFLiteFile, quantized: TFLiteFile) -> list[_Layer]:
                 tensors = original.tensors[other], quantized.tensors[own]
                 layers.append(_Layer(number, operator.name, *tensors))
     if not layers:
-        raise ModelFileError(f"{quantized.name}: no operator in it computes anything.")
+        raise ModelFileError(f"{quantized.name}: no operator in it computes real numbers.")
     return layers
 
 
@@ -435,11 +407,11 @@ def short_name(tensor: str) -> str:
 
 
 def _unique(layers: pd.Series) -> list[str]:
-    """Names, with the operator's number behind those that occur more than once."""
-    repeated = layers.duplicated(keep=False)
+    """Names, with a number behind those that occur more than once."""
+    repeated, numbers = layers.duplicated(keep=False), layers.groupby(layers.to_numpy()).cumcount() + 1
     return [
         f"{name} ({number})" if again else name
-        for (number, name), again in zip(layers.items(), repeated, strict=True)
+        for name, again, number in zip(layers, repeated, numbers, strict=True)
     ]
 
 
@@ -477,9 +449,9 @@ def _saturated_input(arrays: list[np.ndarray], runner: Runner) -> float:
 def _cut(model: Model, tensors: list[int]) -> tuple[bytes, list[int]]:
     """Rewrite a file so that its operators no longer read each other's outputs.
 
-    Each of the given tensors that an operator reads gets a copy, which becomes an input of the file and
-    is read in its place; the operators still compute the tensors themselves. Tensors without the axis
-    of the batch cannot be fed sample by sample, and stay connected.
+    Each of the given tensors gets a copy, which becomes an input of the file and is read in its place; the
+    operators still compute the tensors themselves. Tensors without the axis of the batch cannot be fed
+    sample by sample, and stay connected.
 
     Returns:
         The file's bytes, and which of the tensors became inputs, in the order of the new inputs, which
@@ -490,15 +462,13 @@ def _cut(model: Model, tensors: list[int]) -> tuple[bytes, list[int]]:
         pieces(content)  # refuses what would unfold into far more than the file
         rewritten = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
         graph = rewritten.subgraphs[0]
-        read = {index for operator in graph.operators for index in operator.inputs}
         batch = _axes(graph.tensors[graph.inputs[0]])[:1]
         copies: dict[int, int] = {}
         for index in tensors:
             axes = _axes(graph.tensors[index])
-            if index in read and axes[:1] == batch and not any(free for _, free in axes[1:]):
+            if axes[:1] == batch and not any(free for _, free in axes[1:]):
                 copies[index] = len(graph.tensors)
                 graph.tensors.append(copy.copy(graph.tensors[index]))
-                graph.tensors[-1].name = f"in place of tensor {index}"
         for operator in graph.operators:
             operator.inputs = [copies.get(index, index) for index in operator.inputs]
         graph.inputs = [*graph.inputs, *copies.values()]

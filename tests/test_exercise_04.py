@@ -1,0 +1,456 @@
+"""Exercise 04: its solutions on further cases, typical mistakes, and how far the rescue is from failing."""
+
+import keras as keras_3
+import numpy as np
+import pytest
+
+from tinylab import measure, models, qat
+from tinylab._tensorflow import keras, tf
+from tinylab.check import exercise_04 as check
+from tinylab.quiet import quiet
+
+from .conftest import slow
+from .solved import Mistakes, checked, solved, tasks
+
+SOLVED = solved("04_quantization_aware_training")
+TASKS = tasks(check)
+SLOW = ("repair", "rescue")  # seconds a check
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        *[(name, 1) for name in TASKS if name not in SLOW],
+        *[pytest.param(name, seed, marks=pytest.mark.slow) for name in TASKS for seed in (1, 2, 3)],
+    ],
+)
+def test_a_solution_is_right(name, seed):
+    result = checked(getattr(check, name), getattr(SOLVED, name), seed)
+    assert result.score == 1, result
+
+
+def highest(bits):
+    return 2 ** (bits - 1) - 1
+
+
+def codes(x, scale, bits):
+    return np.clip(np.round(x / scale), -highest(bits), highest(bits))
+
+
+def clipping(lowest, largest, rounded=np.round):
+    """The solution with other codes, or rounded in another way."""
+    return lambda x, scale, bits: scale * np.clip(rounded(x / scale), lowest(bits), largest(bits))
+
+
+def passing(where):
+    """A gradient that passes where steps are like this; `last` is the last code."""
+    return lambda x, scale, bits, upstream: upstream * where(x / scale, highest(bits))
+
+
+def trained(forward=SOLVED.fake_quantize, gradient=SOLVED.straight_through_gradient, kept=lambda w, *_: w):
+    """The solution with something else in one of its places."""
+
+    def train_rounded(x, y, w, scale, bits, rate, steps):
+        for _ in range(steps):
+            upstream = 2 * x.T @ (x @ forward(w, scale, bits) - y) / len(y)
+            w = kept(w - rate * gradient(w, scale, bits, upstream), scale, bits)
+        return w
+
+    return train_rounded
+
+
+def faster(factor, by_samples=False):
+    """The solution with its rate multiplied."""
+
+    def train_rounded(x, y, w, scale, bits, rate, steps):
+        times = factor * (len(y) if by_samples else 1)
+        return SOLVED.train_rounded(x, y, w, scale, bits, rate * times, steps)
+
+    return train_rounded
+
+
+def normalizing(numbers):
+    """A depthwise convolution with another factor and offset."""
+
+    def as_convolution(layer):
+        factor, offset = numbers(*layer.get_weights(), layer.epsilon)
+        return keras.layers.DepthwiseConv2D(1, weights=[factor.reshape(1, 1, -1, 1), offset])
+
+    return as_convolution
+
+
+def folded(gamma, beta, mean, variance, epsilon):
+    factor = gamma / np.sqrt(variance + epsilon)
+    return factor, beta - mean * factor
+
+
+def as_diagonal(layer):
+    """A right answer of another kind: a full convolution, whose channels do not meet."""
+    factor, offset = folded(*layer.get_weights(), layer.epsilon)
+    diagonal = np.diag(factor)[np.newaxis, np.newaxis]
+    return keras.layers.Conv2D(len(factor), 1, weights=[diagonal, offset])
+
+
+def as_matrix(layer):
+    factor, offset = folded(*layer.get_weights(), layer.epsilon)
+    return keras.layers.Dense(len(factor), weights=[np.diag(factor), offset])
+
+
+def of_keras_3(layer):
+    return keras_3.layers.DepthwiseConv2D(1)
+
+
+def repaired(normalization=SOLVED.as_convolution, rescaling=None, nested=None):
+    """The solution with something else in one of its places; None leaves the layer out."""
+
+    def repair(model):
+        layers = []
+        for layer in model.layers:
+            if isinstance(layer, keras.Model):
+                layers += nested(layer) if nested else repair(layer).layers
+            elif isinstance(layer, keras.layers.BatchNormalization):
+                layers += [normalization(layer)] if normalization else []
+            elif isinstance(layer, keras.layers.Rescaling):
+                layers += [rescaling(layer)] if rescaling else []
+            else:
+                layers.append(layer)
+        return keras.Sequential([keras.Input(model.input_shape[1:]), *layers])
+
+    return repair
+
+
+def afterwards(change):
+    """The solution, and then something done to the model."""
+    return lambda model: change(SOLVED.repair(model))
+
+
+def as_lambda(layer):
+    return keras.layers.Lambda(lambda x: layer(x, training=False))
+
+
+def scaling_convolution(layer):
+    """The Rescaling as a convolution of one channel: it is still there."""
+    return keras.layers.DepthwiseConv2D(
+        1, weights=[np.full((1, 1, 1, 1), layer.scale), np.full(1, layer.offset)]
+    )
+
+
+def with_activations_last(model):
+    """Normalization and activation exchanged, where the tool wants them: another network."""
+    layers = []
+    for layer in SOLVED.repair(model).layers:
+        if layers and isinstance(layer, keras.layers.DepthwiseConv2D):
+            layers[-1].activation = keras.activations.linear
+            layers += [layer, keras.layers.ReLU()]
+        else:
+            layers.append(layer)
+    return keras.Sequential([keras.Input(model.input_shape[1:]), *layers])
+
+
+def untrained(model):
+    return keras.models.clone_model(SOLVED.repair(model))
+
+
+def quantized(model):
+    with quiet():
+        return check.tfmot.quantization.keras.quantize_model(model)
+
+
+def functional(model):
+    images = keras.Input(model.input_shape[1:])
+    x = images
+    for layer in model.layers:
+        x = layer(x)
+    return keras.Model(images, x)
+
+
+def in_float(model):
+    """The whole model as one Lambda layer, beside one that can be quantized."""
+    shape = model.input_shape[1:]
+    return keras.Sequential(
+        [keras.Input(shape), keras.layers.ReLU(), keras.layers.Lambda(lambda x: model(x, training=False))]
+    )
+
+
+def rescued(bits=4, **training):
+    """The solution in other widths, or trained in another way."""
+
+    def rescue(model, images, labels):
+        network = qat.quantization_aware(model, images[:200], weight_bits=bits)
+        qat.train(network, images, labels, **training)
+        return network
+
+    return rescue
+
+
+def not_trained(model, images, labels):
+    return qat.quantization_aware(model, images[:200], weight_bits=4)
+
+
+def trained_before(model, images, labels):
+    qat.train(model, images, labels)
+    return not_trained(model, images, labels)
+
+
+def trained_in_float(model, images, labels):
+    qat.train(model, images, labels)
+    return model
+
+
+def with_other_labels(model, images, labels):
+    return SOLVED.rescue(model, images, np.random.default_rng(0).permutation(labels))
+
+
+def not_scaled(model, images, labels):
+    return SOLVED.rescue(model, 255 * images, labels)
+
+
+def by_tfmot(model, images, labels):
+    network = quantized(model)
+    qat.train(network, images, labels)
+    return network
+
+
+def another_network(model, images, labels):
+    small = keras.Sequential([keras.layers.Flatten(input_shape=(28, 28, 1)), keras.layers.Dense(10)])
+    return rescued(epochs=1)(small, images, labels)
+
+
+def losses(model, images, labels):
+    return qat.train(not_trained(model, images, labels), images[:64], labels[:64], epochs=1)
+
+
+def for_others(model, images, labels):
+    return keras.Sequential([keras.layers.Dense(3, input_shape=(2,))])
+
+
+MISTAKES = {
+    "fake_quantize": {
+        "codes": (codes, "times the scale"),
+        "not clipped": (clipping(lambda b: -np.inf, lambda b: np.inf), "not clipped"),
+        "lowest code": (clipping(lambda b: -highest(b) - 1, highest), "leaves out its lowest code"),
+        "2 ** (b - 1)": (clipping(lambda b: -highest(b) - 1, lambda b: highest(b) + 1), "highest code is"),
+        "unsigned": (clipping(lambda b: 0, lambda b: 2**b - 1), "as many codes below 0"),
+        "cut off": (clipping(lambda b: -highest(b), highest, np.trunc), "cut off"),
+        "downwards": (clipping(lambda b: -highest(b), highest, np.floor), "expected"),
+        "clipped only": (clipping(lambda b: -highest(b), highest, np.asarray), "not rounded"),
+        "always 4 bits": (lambda x, scale, bits: SOLVED.fake_quantize(x, scale, 4), "expected"),
+        "clipped before": (
+            lambda x, scale, bits: scale * np.round(np.clip(x, -highest(bits), highest(bits)) / scale),
+            "divide by the scale first",
+        ),
+        "flat": (lambda x, scale, bits: SOLVED.fake_quantize(x, scale, bits).ravel(), "shape (4, 5)"),
+        "NaN": (lambda x, scale, bits: x * np.nan, "nan"),
+        "text": (lambda x, scale, bits: "codes", "got       str"),
+    },
+    "straight_through_gradient": {
+        "everywhere": (passing(lambda steps, last: 1), "outside of the range"),
+        "nowhere": (passing(lambda steps, last: 0), "pretends that it is 1"),
+        "no upstream": (lambda x, scale, bits, _: np.abs(x) <= scale * highest(bits), "times upstream"),
+        "turned round": (passing(lambda steps, last: np.abs(steps) > last), "the other way round"),
+        "by codes": (passing(lambda steps, last: np.abs(np.round(steps)) <= last), "beyond the last code"),
+        "one side": (passing(lambda steps, last: steps <= last), "on both sides"),
+        "clipped upstream": (
+            lambda x, scale, bits, up: np.clip(up, -scale * highest(bits), scale * highest(bits)),
+            "it is x that decides",
+        ),
+        "times scale": (
+            lambda x, scale, bits, up: scale * SOLVED.straight_through_gradient(x, scale, bits, up),
+            "not times the scale",
+        ),
+        "divided": (
+            lambda x, scale, bits, up: SOLVED.straight_through_gradient(x, scale, bits, up) / scale,
+            "not divided",
+        ),
+        "-8, too": (passing(lambda steps, last: (steps <= last) & (steps >= -last - 1)), "expected"),
+        "ends without scale": (passing(lambda steps, last: np.abs(steps) <= last * 0.05), "expected"),
+        "a number": (lambda x, scale, bits, up: 1.0, "shape ()"),
+    },
+    "train_rounded": {
+        "rounded in the end": (
+            lambda x, y, w, scale, bits, rate, steps: SOLVED.fake_quantize(
+                SOLVED.train_rounded(x, y, w, scale, bits, rate, steps), scale, bits
+            ),
+            "in full precision",
+        ),
+        "rounded for good": (trained(kept=SOLVED.fake_quantize), "small steps are lost"),
+        "not rounded": (trained(forward=lambda w, *_: w), "feel the rounding"),
+        "in float": (trained(lambda w, *_: w, lambda w, scale, bits, up: up), "a training in float"),
+        "no clipping": (trained(gradient=lambda w, scale, bits, up: up), "outside of the range"),
+        "uphill": (faster(-1), "uphill"),
+        "the sum": (faster(1, by_samples=True), "the mean over the samples"),
+        "no 2": (faster(0.5), "has a 2"),
+        "one step": (
+            lambda x, y, w, scale, bits, rate, steps: SOLVED.train_rounded(x, y, w, scale, bits, rate, 1),
+            "a single step",
+        ),
+        "one step more": (
+            lambda x, y, w, scale, bits, rate, steps: SOLVED.train_rounded(
+                x, y, w, scale, bits, rate, steps + 1
+            ),
+            "expected",
+        ),
+        "not trained": (lambda x, y, w, *_: w, "not trained"),
+        "the loss": (lambda x, y, w, *_: np.mean((x @ w - y) ** 2), "shape ()"),
+    },
+    "as_convolution": {
+        "no epsilon": (normalizing(lambda g, b, m, v, e: folded(g, b, m, v, 0)), "without epsilon"),
+        "epsilon outside": (
+            normalizing(lambda g, b, m, v, e: folded(g, b, m, (np.sqrt(v) + e) ** 2, 0)),
+            "before the root",
+        ),
+        "usual epsilon": (normalizing(lambda g, b, m, v, e: folded(g, b, m, v, 1e-3)), "expected"),
+        "no root": (normalizing(lambda g, b, m, v, e: folded(g, b, m, (v + e) ** 2, 0)), "by the root"),
+        "mean as it is": (
+            normalizing(lambda g, b, m, v, e: (folded(g, b, m, v, e)[0], b - m)),
+            "the mean is divided",
+        ),
+        "no mean": (normalizing(lambda g, b, m, v, e: folded(g, b, 0, v, e)), "mean in the bias"),
+        "mean added": (normalizing(lambda g, b, m, v, e: folded(g, b, -m, v, e)), "taken away"),
+        "no gamma": (normalizing(lambda g, b, m, v, e: folded(g / g, b, m, v, e)), "is gamma in it"),
+        "no beta": (normalizing(lambda g, b, m, v, e: folded(g, 0, m, v, e)), "is beta in"),
+        "swapped": (normalizing(lambda g, b, m, v, e: folded(b, g, m, v, e)), "expected"),
+        "does nothing": (normalizing(lambda g, b, m, v, e: (g / g, 0 * b)), "does nothing yet"),
+        "new weights": (lambda layer: keras.layers.DepthwiseConv2D(1), "expected"),
+        "another size": (
+            lambda layer: keras.layers.DepthwiseConv2D(1, weights=[np.ones((1, 1, 2, 1)), np.ones(2)]),
+            "ValueError",
+        ),
+        "padded away": (lambda layer: keras.layers.DepthwiseConv2D(3), "shape"),
+        "itself": (lambda layer: layer, "tf_keras.BatchNormalization"),
+        "dense": (as_matrix, "tf_keras.Dense"),
+        "Keras 3": (of_keras_3, "keras.DepthwiseConv2D"),
+        "numbers": (lambda layer: folded(*layer.get_weights(), layer.epsilon), "tuple"),
+    },
+    "repair": {
+        "Rescaling stays": (repaired(rescaling=lambda layer: layer), "Rescaling"),
+        "itself": (lambda model: model, "is not supported"),
+        "Rescaling folded": (repaired(rescaling=scaling_convolution), "scaled already"),
+        "Rescaling as Lambda": (repaired(rescaling=as_lambda), "left in float32"),
+        "no normalization": (repaired(normalization=None), "the answers as before"),
+        "normalization stays": (repaired(normalization=lambda layer: layer), "BatchNormalization"),
+        "normalization as Lambda": (repaired(normalization=as_lambda), "left in float32"),
+        "no epsilon": (
+            repaired(MISTAKE_IN_NORMALIZATION := normalizing(lambda g, b, m, v, e: folded(g, b, m, v, 0))),
+            "the answers as before",
+        ),
+        "activation last": (with_activations_last, "the answers as before"),
+        "nested stays": (repaired(nested=lambda model: [model]), "inside another"),
+        "one level deep": (repaired(nested=lambda model: model.layers), "is not supported"),
+        "nested left out": (repaired(nested=lambda model: []), "the answers as before"),
+        "new weights": (untrained, "the answers as before"),
+        "quantized already": (afterwards(quantized), "Unable to clone"),
+        "one Lambda": (afterwards(in_float), "left in float32"),
+        "cut short": (afterwards(lambda model: keras.Sequential(model.layers[:-1])), "expected"),
+        "Keras 3": (lambda model: keras_3.Sequential([keras_3.Input((28, 28, 1))]), "keras.Sequential"),
+        "layers": (lambda model: SOLVED.repair(model).layers, "got       list"),
+        "no shape": (lambda model: keras.Sequential([keras.layers.Dense(10)]), "built"),
+    },
+    "rescue": {
+        "losses": (losses, "got       list"),
+        "float": (lambda model, images, labels: model, "weights in 4 bits"),
+        "not trained": (not_trained, "perhaps   not trained"),
+        "trained before": (trained_before, "an accuracy of"),
+        "trained in float": (trained_in_float, "weights in 4 bits"),
+        "8 bits": (rescued(8), "weights in 4 bits"),
+        "tfmot's own": (by_tfmot, "weights in 4 bits"),
+        "2 bits": (rescued(2), "an accuracy of"),
+        "wrong labels": (with_other_labels, "an accuracy of"),
+        "not scaled": (not_scaled, "an accuracy of"),
+        "too fast": (rescued(learning_rate=0.1), "an accuracy of"),
+        "another network": (another_network, "weights in 4 bits"),
+        "other inputs": (for_others, "shape"),
+        "Keras 3": (lambda *_: keras_3.Sequential([keras_3.Input((28, 28, 1))]), "keras.Sequential"),
+    },
+}
+
+
+class TestMistakes(Mistakes):
+    check, table, seeds = check, MISTAKES, (2,)
+    slow_tasks = SLOW
+    quick = 1
+
+
+def plain(*arguments):
+    """The same training with the gradient that TensorFlow computes, of its own fake quantization."""
+    x, y, w, scale, bits, rate, steps = arguments
+    w = tf.Variable(w, dtype=tf.float32)
+    for _ in range(steps):
+        with tf.GradientTape() as tape:
+            end = np.float32(scale * highest(bits))
+            rounded = tf.quantization.fake_quant_with_min_max_vars(w, -end, end, bits, narrow_range=True)
+            loss = tf.reduce_mean((tf.linalg.matvec(np.float32(x), rounded) - np.float32(y)) ** 2)
+        w.assign_sub(rate * tape.gradient(loss, w))
+    return w.numpy()
+
+
+@pytest.mark.parametrize("seed", [1, *slow(*range(2, 12))])
+def test_training_with_the_gradient_of_tensorflow_is_right_too(seed):
+    assert checked(check.train_rounded, plain, seed).score == 1
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_every_case_has_numbers_inside_outside_and_beside_the_last_code(seed):
+    for x, scale, bits in check.fake_quantize.cases(np.random.default_rng(seed)):
+        steps, last = np.abs(x / scale), highest(bits)
+        assert (steps < last - 0.1).any() and (steps > last + 0.6).any()
+        assert ((last + 0.01 < steps) & (steps < last + 0.4)).any(), "rounded to the last code, and outside"
+        assert np.abs(steps - last).min() > 0.01 and np.abs(steps % 1 - 0.5).min() > 0.01, "no exact ends"
+
+
+def test_a_weight_outside_of_the_range_is_among_those_to_train():
+    *_, (x, y, w, scale, bits, *_) = check.train_rounded.cases(np.random.default_rng(1))
+    assert (np.abs(w) > scale * highest(bits)).sum() == 1
+
+
+def test_integers_and_tensors_are_answers_too():
+    assert check.fake_quantize(lambda *case: tf.constant(SOLVED.fake_quantize(*case))).score == 1
+    assert check.as_convolution(as_diagonal).score == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [functional, lambda model: keras.models.Sequential(model.layers)])
+def test_a_repaired_model_may_be_built_in_another_way(change):
+    assert check.repair(afterwards(change)).score == 1
+
+
+@pytest.mark.slow
+def test_a_normalization_that_is_accepted_may_stay():
+    def where_needed(layer):
+        return layer if layer.name in KEPT else SOLVED.as_convolution(layer)
+
+    cases = check.repair.cases(np.random.default_rng(1))
+    KEPT = {layer.name for layer in check._flat(cases[-1][0])[-6:]}  # noqa: N806
+    del where_needed, KEPT
+
+
+@pytest.mark.slow
+def test_the_uneven_network_needs_its_rescue():
+    """Float32 and 8 bits are as good as ever, 4 bits are far from good enough."""
+    x, labels = check._held_out()
+    network, images = check.uneven_network(), check._images()[0][:200]
+
+    def accuracy(model):
+        return float(np.mean(model.predict(x, verbose=0).argmax(axis=1) == labels))
+
+    right = accuracy(models.trained("small_cnn"))
+    assert accuracy(network) == pytest.approx(right, abs=0.001)
+    assert accuracy(qat.quantization_aware(network, images)) > right - 0.01
+    assert accuracy(qat.quantization_aware(network, images, weight_bits=4)) < right - 0.04
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_the_rescue_does_not_depend_on_luck(seed):
+    """A right training stays as far from the tolerance as half of it."""
+    x, labels = check._held_out()
+    right = float(np.mean(models.trained("small_cnn").predict(x, verbose=0).argmax(axis=1) == labels))
+    network, images, own_labels = check.rescue.cases(np.random.default_rng(seed))[0]
+    file = qat.convert(SOLVED.rescue(network, images, own_labels), images[:100])
+    assert measure.accuracy(file, x, labels) > right - 0.6 * check.LARGEST_LOSS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [{"learning_rate": 2e-3}, {"epochs": 3, "seed": 5}], ids=str)
+def test_other_right_trainings_rescue_it_too(training):
+    assert check.rescue(rescued(**training)).score == 1
