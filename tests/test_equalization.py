@@ -64,7 +64,6 @@ def named(model, *names):
 PRODUCERS = {
     "convolution": lambda: layers.Conv2D(3, 3),
     "convolution with relu": lambda: layers.Conv2D(3, 3, activation="relu"),
-    "convolution with TensorFlow's relu": lambda: layers.Conv2D(3, 3, activation=tf.nn.relu),
     "convolution without bias": lambda: layers.Conv2D(3, 3, use_bias=False),
     "convolution in groups": lambda: layers.Conv2D(4, 3, groups=2),
     "depthwise": lambda: layers.DepthwiseConv2D(2, depth_multiplier=3),
@@ -122,6 +121,14 @@ def test_powers_of_two_leave_every_bit_between_any_two_layers(producer, consumer
 def test_global_pooling_hands_factors_on(pool):
     model, *names = pair(layers.Conv2D(4, 3), layers.Dense(2), [pool()])
     rescaled = rescale_channels(model, *names, powers(4))
+    np.testing.assert_array_equal(rescaled(images()).numpy(), model(images()).numpy())
+
+
+def test_the_relu_of_tensorflow_is_a_relu():
+    model = keras.Sequential(
+        [layers.Conv2D(4, 3, activation=tf.nn.relu, input_shape=(6, 6, 2)), layers.Conv2D(3, 2)]
+    )
+    rescaled = rescale_channels(model, *(layer.name for layer in model.layers), powers(4))
     np.testing.assert_array_equal(rescaled(images()).numpy(), model(images()).numpy())
 
 
@@ -216,19 +223,24 @@ def test_a_trained_network_breaks_and_is_mended(seed):
 # Factors that equalize
 
 
-@given(seed=st.integers(0, 2**32 - 1), consumer=st.sampled_from(list(CONSUMERS)))
-@settings(max_examples=3, deadline=None)
-def test_equalizing_forgets_how_uneven_the_channels_were(seed, consumer):
+@given(
+    channels=st.integers(2, 6),
+    seed=st.integers(0, 2**32 - 1),
+    consumer=st.sampled_from(list(CONSUMERS)),
+)
+@settings(max_examples=5, deadline=None)
+def test_equalizing_forgets_how_uneven_the_channels_were(channels, seed, consumer):
     """Whatever powers of two broke a network: what comes out is the same, but for one common factor."""
-    model = network(layers.Conv2D(5, 3, activation="relu"), *CONSUMERS[consumer](), seed=seed)
+    model = network(layers.Conv2D(channels, 3, activation="relu"), *CONSUMERS[consumer](), seed=seed)
     names, x = ("0", model.layers[-1].name), images(seed)
     kernels = []
-    for network_ in (model, rescale_channels(model, *names, powers(5, seed))):
-        mended = rescale_channels(network_, *names, equalizing_factors(network_, *names, x))
-        kernels.append(mended.layers[0].get_weights()[0])
-    factors = np.unique(kernels[1] / kernels[0])
-    assert len(factors) == 1
-    assert np.frexp(factors[0])[0] == 0.5  # a power of two
+    for network_ in (model, rescale_channels(model, *names, powers(channels, seed))):
+        factors = equalizing_factors(network_, *names, x)
+        assert (np.log2(factors) % 1 == 0).all()
+        kernels.append(rescale_channels(network_, *names, factors).layers[0].get_weights()[0])
+    common = np.unique(kernels[1] / kernels[0])
+    assert len(common) == 1
+    assert np.log2(common[0]) % 1 == 0
 
 
 def ranges(model, producer, consumer, x):
@@ -258,8 +270,8 @@ def test_afterwards_activations_and_weights_are_alike(producer, consumer):
 
 def test_the_middle_channel_stays_about_as_large():
     model, *names = pair(layers.Conv2D(5, 3), layers.Conv2D(3, 2))
-    factors = equalizing_factors(model, *names, images())
-    assert 1 <= np.median(factors) < 2
+    uneven = rescale_channels(model, *names, [1 / 64, 64, 1 / 64, 64, 1])
+    assert np.median(equalizing_factors(uneven, *names, images())) == 1
 
 
 def with_dead_channels():
@@ -296,13 +308,28 @@ def test_nothing_but_dead_channels():
     np.testing.assert_array_equal(equalizing_factors(model, *names, images()), 1)
 
 
+def unevenness(model, x):
+    """How far the factors are apart, in powers of two."""
+    return np.ptp(np.log2(equalizing_factors(model, "0", model.layers[-1].name, np.float32(x))))
+
+
 def test_representative_data_decide_and_not_the_producers_weights():
     """A channel with large weights whose input is small needs no help."""
     model = network(layers.Dense(2, use_bias=False), layers.Dense(1), shape=(2,))
     model.set_weights([np.float32([[1, 0], [0, 64]]), np.float32([[1], [1]]), np.zeros(1)])
-    large, small = np.float32([[1, 1]]), np.float32([[1, 1 / 64]])
-    assert np.ptp(np.log2(equalizing_factors(model, "0", "1", large))) == 3
-    assert np.ptp(np.log2(equalizing_factors(model, "0", "1", small))) == 0
+    assert unevenness(model, [[1, 1]]) == 3
+    assert unevenness(model, [[1, 1 / 64]]) == 0
+
+
+def test_signs_do_not_count_unless_a_relu_cuts_them_off():
+    linear = network(layers.Dense(2), layers.Dense(2), shape=(1,))
+    linear.set_weights([np.float32([[1, -64]]), np.zeros(2), np.ones((2, 2)), np.zeros(2)])
+    assert unevenness(linear, [[1]]) == 3
+    linear.set_weights([np.ones((1, 2)), np.zeros(2), np.float32([[1, 1], [1, -64]]), np.zeros(2)])
+    assert unevenness(linear, [[1]]) == 3
+    cut = network(layers.Dense(2), layers.ReLU(), layers.Dense(1), shape=(1,))
+    cut.set_weights([np.float32([[1, -1]]), np.zeros(2), np.float32([[1], [1]]), np.zeros(1)])
+    assert unevenness(cut, [[4], [-1 / 16]]) == 3
 
 
 def test_a_model_with_two_inputs():
@@ -443,11 +470,16 @@ def relu(**options):
     ],
 )
 def test_layers_that_keep_factors_from_passing(first, between, second, words):
-    for function, last in ((rescale_channels, np.ones(4)), (equalizing_factors, images())):
-        model, *names = pair(first, second, between)
-        with pytest.raises(ConversionError) as caught:
-            function(model, *names, last)
-        assert words in str(caught.value)
+    model, *names = pair(first, second, between)
+    with pytest.raises(ConversionError) as caught:
+        rescale_channels(model, *names, np.ones(4))
+    assert words in str(caught.value)
+
+
+def test_what_cannot_be_rescaled_has_no_factors_either():
+    model, *names = pair(layers.Conv2D(4, 3, activation="tanh"), layers.Conv2D(3, 2))
+    with pytest.raises(ConversionError, match=r"layer 0 \(Conv2D\) has an activation"):
+        equalizing_factors(model, *names, images())
 
 
 def test_a_subclass_may_do_anything():

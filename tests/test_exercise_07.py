@@ -31,7 +31,7 @@ def parameters(seeds):
     ]
 
 
-@pytest.mark.parametrize(("name", "seed"), parameters(range(1, 6)))
+@pytest.mark.parametrize(("name", "seed"), parameters((1, 2, 3)))
 def test_a_solution_is_right(name, seed):
     result = checked(getattr(check, name), getattr(SOLVED, name), seed)
     assert result.score == 1, result

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from tinylab import authoring, course
-from tinylab.check import exercise_01, exercise_02, exercise_03, exercise_05, exercise_06, exercise_07
+from tinylab.check import (
+    exercise_01,
+    exercise_02,
+    exercise_03,
+    exercise_04,
+    exercise_05,
+    exercise_06,
+    exercise_07,
+)
 from tinylab.check.task import Task
 
 ROOT = authoring.ROOT
@@ -16,6 +24,7 @@ EXERCISES = {
     "01_conversion": exercise_01,
     "02_optimization_flags": exercise_02,
     "03_int8_representative_data": exercise_03,
+    "04_quantization_aware_training": exercise_04,
     "05_quantization_arithmetic": exercise_05,
     "06_integer_only_inference": exercise_06,
     "07_debugging": exercise_07,

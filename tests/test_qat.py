@@ -551,6 +551,25 @@ def test_training_learns_from_probabilities_and_from_logits(kind, end):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def averaged():
+    """Probabilities of which Keras does not remember the logits."""
+    x = Input((6,))
+    return keras.Model(x, L.Average()([L.Dense(3, "softmax")(x), L.Dense(3, "softmax")(x)]))
+
+
+@pytest.mark.parametrize(
+    ("make", "probabilities_of"),
+    [(dense, lambda answers: np.asarray(tf.nn.softmax(answers))), (averaged, lambda answers: answers)],
+    ids=["logits", "probabilities"],
+)
+def test_the_loss_is_the_cross_entropy(make, probabilities_of):
+    model = make()
+    probabilities = probabilities_of(model.predict(POINTS, verbose=0))
+    expected = -np.log(probabilities[np.arange(len(CLASSES)), CLASSES]).mean()
+    losses = qat.train(model, POINTS, CLASSES, epochs=1, learning_rate=0)
+    assert losses == pytest.approx([expected], rel=1e-4)
+
+
 def with_dropout():
     return keras.Sequential([Input((6,)), L.Dense(8, "relu"), L.Dropout(0.5), L.Dense(3, "softmax")])
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylab._tensorflow import keras, tf
+from tinylab._tensorflow import keras
 from tinylab.conversion.representative import samples_of
 from tinylab.conversion.source import source_of
 from tinylab.errors import ConversionError, DataError
@@ -34,7 +34,7 @@ PASSING = (
     keras.layers.Dropout,
     keras.layers.Flatten,
 )
-PASSING_ACTIVATIONS = (keras.activations.linear, keras.activations.relu, tf.nn.relu)
+PASSING_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
 
 
 def rescale_channels(

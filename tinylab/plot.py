@@ -271,16 +271,17 @@ def rounding_gradients(x: np.ndarray, rounded: np.ndarray, gradients: Mapping[st
     return _finished(figure)
 
 
-def by_seed(accuracies: pd.DataFrame, chance: float) -> Figure:
+def by_seed(accuracies: pd.DataFrame, standard_error: float) -> Figure:
     """Accuracies of the same methods with several seeds: a dot a seed, a line at their mean.
 
     Args:
         accuracies: a row a seed, a column a method.
-        chance: how far the test itself may be wrong, to either side; drawn around the first method.
+        standard_error: of one accuracy, for the number of test samples; drawn around the first method.
     """
     figure, axes = plt.subplots(figsize=(8, 0.8 + 0.45 * accuracies.shape[1]), facecolor="white")
     middle = accuracies.iloc[:, 0].mean()
-    axes.axvspan(middle - chance, middle + chance, color="#dddddd", lw=0, label="chance in the test")
+    ends = middle - standard_error, middle + standard_error
+    axes.axvspan(*ends, color="#dddddd", lw=0, label="one standard error")
     for place, method in enumerate(accuracies.columns[::-1]):
         values = accuracies[method]
         axes.plot(values, [place] * len(values), "o", color=ORANGE, ms=7, alpha=0.8)
@@ -303,11 +304,13 @@ def by_bits(accuracies: Mapping[str, pd.DataFrame], float_accuracy: float) -> Fi
     """
     figure, axes = plt.subplots(figsize=(7, 3.4), facecolor="white")
     axes.axhline(float_accuracy, color="black", ls="--", lw=1, label="float32")
-    for (method, table), colour, mark in zip(accuracies.items(), PALETTE, "osv", strict=False):
-        places = [str(bits) for bits in table.columns]
+    for number, (method, table) in enumerate(accuracies.items()):
+        colour, mark = PALETTE[number], "osv"[number]
+        places = np.arange(table.shape[1]) + 0.06 * number  # side by side where they are equal
         for values in table.to_numpy():
             axes.plot(places, values, mark, color=colour, ms=5, alpha=0.6)
         axes.plot(places, table.mean(), mark + "-", color=colour, ms=1, label=method)
+    axes.set_xticks(range(table.shape[1]), map(str, table.columns))
     axes.set(xlabel="bits a weight", ylabel="accuracy (share of images)", ylim=(0, 1))
     axes.legend(frameon=False, fontsize=9, loc="lower left")
     _tidy(axes)

@@ -43,7 +43,8 @@ with quiet():
 
 BITS = range(2, 9)
 BATCH_SIZE = 32
-# Between the 20 dB of files whose weights moved on the way and the 30 and more of those that agree.
+# Between the 20 dB of files whose weights moved far on the way and the 30 and more of those that agree.
+# Convolutions with one scale a layer, whose BatchNormalization was folded, are on either side of it.
 WARN_BELOW_DB = 26.0
 
 WITH_KERNEL = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
@@ -111,7 +112,7 @@ def quantization_aware(
     """A copy of a model that computes with rounded weights and activations, to be trained or not.
 
     Untrained it shows what quantization after training (PTQ) gives at these widths. tfmot alone would
-    start every activation at a range of -6 to 6, and move it by a thousandth a step towards what
+    start nearly every activation at a range of -6 to 6, and move it by a thousandth a step towards what
     it meets; here the ranges are those that representative data reach.
 
     Weights are symmetric, -(2^(b-1) - 1) to 2^(b-1) - 1; kernels of depthwise and transposed
@@ -288,7 +289,7 @@ def train(
     steps = math.ceil(len(x) / BATCH_SIZE) * epochs
     gives_probabilities = np.allclose(model(x[:BATCH_SIZE]).numpy().sum(axis=1), 1, atol=1e-3)
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(float(learning_rate), steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=not gives_probabilities),
         ["accuracy"],
     )
@@ -331,7 +332,7 @@ def convert(model: keras.Model, representative_data: Any) -> bytes:
         warnings.warn(
             f"the file does not answer as its model does (signal to error {agreement:.1f} dB, "
             f"{WARN_BELOW_DB:g} expected). Weights of 3 bits do not fit into int4, and one scale a layer "
-            "does not survive the folding of a BatchNormalization.",
+            "may not survive the folding of a BatchNormalization.",
             AgreementWarning,
             stacklevel=2,
         )
