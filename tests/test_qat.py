@@ -536,14 +536,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "end"),
-    [
-        ("quantization-aware", "softmax"),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("float", "softmax"), ("float", None))),
-        pytest.param("quantization-aware", None, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["softmax", None], ids=["probabilities", "logits"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_learns_from_probabilities_and_from_logits(kind, end):
     model = KINDS[kind](end)
     losses = qat.train(model, POINTS, CLASSES, epochs=5, learning_rate=0.03)

@@ -368,4 +368,5 @@ def decibels(signal: float, noise: float) -> float:
     """
     if not noise:
         return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
+    # not of their quotient, which may be too small for a float
+    return 10 * (math.log10(signal) - math.log10(noise)) if signal else -math.inf

@@ -310,6 +310,8 @@ def convert(model: keras.Model, representative_data: Any) -> bytes:
     training has found no range. Weights of 4, 3 and 2 bits are stored as int4. LiteRT's type of
     4 bits has -7 to 7 for them: those of 4 bits (-7 to 7) and of 2 bits (-1, 0, 1 become -7, 0, 7)
     fit exactly, those of 3 bits (-3 to 3) do not, and answer a little otherwise.
+    What the converter has to round anew, because a BatchNormalization was folded into it, becomes int8:
+    Dense layers, and convolutions with one scale a layer.
 
     Args:
         model: from `quantization_aware`, trained or not.
