@@ -1,5 +1,7 @@
 """Exercise 04: its solutions on further cases, typical mistakes, and how far the rescue is from failing."""
 
+import itertools
+
 import keras as keras_3
 import numpy as np
 import pytest
@@ -152,6 +154,23 @@ def with_activations_last(model):
         else:
             layers.append(layer)
     return keras.Sequential([keras.Input(model.input_shape[1:]), *layers])
+
+
+def folded_into_what_follows(model):
+    """Normalizations in the next convolution: right if only it did not pad with 0."""
+    layers = SOLVED.repair(model).layers
+    for layer, following in itertools.pairwise(layers):
+        if isinstance(layer, keras.layers.DepthwiseConv2D) and isinstance(following, keras.layers.Conv2D):
+            factor, offset = (weights.ravel() for weights in layer.get_weights())
+            kernel, *bias = following.get_weights()
+            moved = np.einsum("hwio,i->o", kernel, offset)
+            following.set_weights([kernel * factor[:, np.newaxis], *(b + moved for b in bias)])
+            layer.set_weights([np.ones_like(layer.get_weights()[0]), np.zeros_like(offset)])
+    return keras.Sequential([keras.Input(model.input_shape[1:]), *layers])
+
+
+def cut_short(model):
+    return keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers[:-1]])
 
 
 def untrained(model):
@@ -323,12 +342,13 @@ MISTAKES = {
             "the answers as before",
         ),
         "activation last": (with_activations_last, "the answers as before"),
+        "folded into what follows": (folded_into_what_follows, "the answers as before"),
         "nested stays": (repaired(nested=lambda model: [model]), "inside another"),
         "one level deep": (repaired(nested=lambda model: model.layers), "is not supported"),
         "new weights": (untrained, "the answers as before"),
         "quantized already": (afterwards(quantized), "wrapped already"),
         "one Lambda": (afterwards(in_float), "left in float32"),
-        "cut short": (afterwards(lambda model: keras.Sequential(model.layers[:-1])), "expected"),
+        "cut short": (afterwards(cut_short), "to (10,)"),
         "Keras 3": (lambda model: keras_3.Sequential([keras_3.Input((28, 28, 1))]), "keras.Sequential"),
         "layers": (lambda model: SOLVED.repair(model).layers, "got       list"),
         "no shape": (lambda model: keras.Sequential([keras.layers.Dense(10)]), "built"),
