@@ -1,4 +1,4 @@
-"""What the tests of exercises 02, 03 and 05 share: solutions from their notebooks, and tables of mistakes.
+"""What the tests of the exercises share: solutions from their notebooks, and tables of mistakes.
 
 A table says, for each task, what wrong answers there are: what is wrong, the function, and words that the
 message must hold.
