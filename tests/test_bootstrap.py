@@ -143,8 +143,8 @@ def test_the_tests_want_more_than_the_lab(bootstrap, monkeypatch):
     bootstrap.main()
     monkeypatch.setattr(sys, "argv", ["bootstrap.py", "lab"])
     bootstrap.main()
-    assert installed == [["lab", "micro"], ["lab", "micro", "test"]]
-    assert json.loads(bootstrap.STAMP.read_text())["extras"] == ["lab", "micro", "test"]
+    assert installed == [["lab", "micro"], ["lab", "micro", "cluster", "test"]]
+    assert json.loads(bootstrap.STAMP.read_text())["extras"] == ["lab", "micro", "cluster", "test"]
 
 
 @pytest.mark.slow
