@@ -11,6 +11,9 @@ import numpy as np
 
 from tinylab._tensorflow import keras
 from tinylab.errors import DAMAGED_NUMPY_FILE, DataError
+from tinylab.models.backbone import mobilenet_v2
+
+__all__ = ["TRAINED", "WEIGHTS", "card", "mobilenet_v2", "one_neuron", "small_cnn", "small_resnet", "trained"]
 
 WEIGHTS = files("tinylab.models") / "weights"
 
