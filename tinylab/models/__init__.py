@@ -12,8 +12,19 @@ import numpy as np
 from tinylab._tensorflow import keras
 from tinylab.errors import DAMAGED_NUMPY_FILE, DataError
 from tinylab.models.backbone import mobilenet_v2
+from tinylab.models.motion import motion_cnn
 
-__all__ = ["TRAINED", "WEIGHTS", "card", "mobilenet_v2", "one_neuron", "small_cnn", "small_resnet", "trained"]
+__all__ = [
+    "TRAINED",
+    "WEIGHTS",
+    "card",
+    "mobilenet_v2",
+    "motion_cnn",
+    "one_neuron",
+    "small_cnn",
+    "small_resnet",
+    "trained",
+]
 
 WEIGHTS = files("tinylab.models") / "weights"
 
