@@ -9,7 +9,16 @@ import tinylab
 
 FLOORS = (
     ("errors", "quiet", "machine", "progress", "flatbuffer", "affine", "fixed_point"),
-    ("tflite_file", "byte_account", "precision", "workload", "runners", "one_operator"),
+    (
+        "tflite_file",
+        "byte_account",
+        "precision",
+        "workload",
+        "runners",
+        "one_operator",
+        "memory_plan",
+        "arena",
+    ),
     ("_tensorflow", "data", "models", "conversion", "qat", "equalization"),
     ("measure", "debug"),
     ("plot", "widgets"),

@@ -33,16 +33,17 @@ import weakref
 from multiprocessing.connection import Connection
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 
 from tinylab import tflite_file
 from tinylab.errors import ModelFileError, TinylabError
 from tinylab.runners.base import Runner
+from tinylab.tflite_file import TFLiteFile
 
 CHILD = Path(__file__).with_name("micro_child.py")
-SECONDS = 60  # without an answer to one run, before the process is given up
+START_SECONDS = 60  # until the process has taken the model, or is given up
 # Memory that is not touched costs nothing, so an arena may be generous.
 SMALLEST_ARENA = 2**20
 LARGEST_ARENA = 2**30
@@ -51,69 +52,124 @@ TOO_SMALL = re.compile(r"Requested: \d+, available \d+, missing: \d+")
 NODE = re.compile(r"Node (\S+) \(number (\d+)\) failed")
 
 
+def available() -> bool:
+    """Whether the package tflite-micro is here."""
+    return importlib.util.find_spec("tflite_micro") is not None
+
+
 class MicroRunner(Runner):
     """A model on TensorFlow Lite Micro, in the batch that the file has: mostly one sample at a time.
 
     Args:
         model: a .tflite file's bytes, or its path.
+        arena: its size in bytes, exactly; None for one that is large enough.
+        seconds: for one inference; a process that takes longer is ended.
 
     Raises:
         ModelFileError: damaged, or with an operator or types that the interpreter does not take.
-        TinylabError: no package tflite-micro here.
+        TinylabError: no package tflite-micro here; too small an arena; no size, or no time.
     """
 
     engine = "micro"
     _chunk = 256  # samples in one message to the child
 
-    def __init__(self, model: bytes | str | PathLike):
+    def __init__(self, model: bytes | str | PathLike, arena: int | None = None, seconds: float = 60):
         _require_package()
+        if arena is not None and not 1 <= arena <= LARGEST_ARENA:
+            raise TinylabError(f"arena={arena}: from 1 to {LARGEST_ARENA:,} bytes expected.")
+        if not seconds > 0:
+            raise TinylabError(f"seconds={seconds}: more than 0 expected.")
         self._content, _ = tflite_file.read(model)
         super().__init__(tflite_file.parse(model))
+        self._arena, self._seconds = arena, seconds
         # The file's own batch runs, whatever the file promises. If that is one sample, then any
         # number of them can go over in one message.
         self._free_batch = self.inputs[0].shape[:1] == (1,)
         self._child: _Child | None = self._started()
 
+    def account(self) -> str:
+        """What the interpreter itself writes about its arena, in its own words.
+
+        Raises:
+            ModelFileError: the process stopped.
+        """
+        child = self._child = self._child or self._started()
+        before = len(child.said())
+        self._answers(child, None, 1)
+        return child.said()[before:]
+
+    def answers_in(self, arena: int) -> bool:
+        """Whether the model runs in an arena of so many bytes, and answers zeros there as it does here."""
+        zeros = [np.zeros(spec.shape, spec.dtype) for spec in self.inputs]
+        expected = self._run(zeros)
+        try:
+            child = self._started_in(arena)
+            child.send([zeros])
+            answers = child.receive(self._seconds)
+        except _Stopped:
+            return False
+        return all(map(np.array_equal, answers, expected))
+
     def _started(self) -> "_Child":
-        """A child that has taken the model, in an arena that is large enough."""
+        """A child that has taken the model, in an arena of the size asked for, or one large enough."""
+        if self._arena is None:
+            return self._started_amply()
+        try:
+            return self._started_in(self._arena)
+        except _Stopped as stopped:
+            self._started_amply().end()  # raises, if the model is what is wrong, and not the arena
+            raise TinylabError(
+                f"{self.file.name}: an arena of {self._arena:,} bytes is too small for this model; TensorFlow"
+                f" Lite Micro {stopped.why}. tinylab.arena.smallest finds what is enough."
+            ) from stopped
+
+    def _started_amply(self) -> "_Child":
         values = sum(math.prod(self.file.tensors[i].shape) for i in self.file.computed)
         arena = min(SMALLEST_ARENA + 8 * values, LARGEST_ARENA)  # no type has more than 8 bytes
         while True:
-            child = _Child(self._content, len(self.file.outputs), arena)
             try:
-                child.receive()
-                return child
-            except _Stopped as error:
-                said = child.said()
-                child.end()
-                if arena >= LARGEST_ARENA or not TOO_SMALL.search(said):
-                    self._fail("refuses it", error, said, arena)
+                return self._started_in(arena)
+            except _Stopped as stopped:
+                if arena >= LARGEST_ARENA or not TOO_SMALL.search(stopped.said):
+                    raise self._refused(stopped, arena) from stopped
             arena = min(8 * arena, LARGEST_ARENA)
 
-    def _fail(self, what: str, error: "_Stopped", said: str, arena: int) -> NoReturn:
-        reason = f"{what}: {_reason(error, said)}"
-        if error.gone:
-            reason = (
-                f"{error}: its arena of {arena:,} bytes may be too small for this model, or the model is one "
-                f"that it does not support.{' It said: ' + _reason(error, said) if said.strip() else ''}"
-            )
-        raise ModelFileError(f"{self.file.name}: TensorFlow Lite Micro {reason}") from error
+    def _started_in(self, arena: int) -> "_Child":
+        child = _Child(self._content, len(self.file.outputs), arena)
+        try:
+            child.receive(START_SECONDS)
+        except BaseException:
+            child.end()
+            raise
+        return child
+
+    def _refused(self, stopped: "_Stopped", arena: int) -> ModelFileError:
+        advice = _advice(self.file, stopped.said)
+        if stopped.gone:
+            advice = f" The model is damaged or unsupported, or its arena of {arena:,} bytes is too small."
+        return ModelFileError(f"{self.file.name}: TensorFlow Lite Micro {stopped.why}.{advice}")
 
     def _invoke(self, part: list[np.ndarray]) -> list[np.ndarray]:
         batch = self.inputs[0].shape[0]
         runs = [[array[i : i + batch] for array in part] for i in range(0, len(part[0]), batch)]
         child = self._child = self._child or self._started()
+        answers = self._answers(child, runs, len(runs))
+        return [np.concatenate(outputs) for outputs in zip(*answers, strict=True)]
+
+    def _answers(self, child: "_Child", message: Any, count: int) -> list[list[np.ndarray]]:
+        """What the child answers to a message; a child that fails is not asked again."""
         try:
-            child.send(runs)
-            answers = [child.receive() for _ in runs]
+            child.send(message)
+            return [child.receive(self._seconds) for _ in range(count)]
         except BaseException as error:
             # Also when interrupted: the answers still to come would be taken for those to other questions.
-            said, self._child = child.said(), None
+            self._child = None
             child.end()
             if isinstance(error, _Stopped):
-                self._fail("stopped", error, said, child.arena)
+                raise ModelFileError(
+                    f"{self.file.name}: TensorFlow Lite Micro {error.why}. The next call starts it anew."
+                ) from error
             raise
-        return [np.concatenate(outputs) for outputs in zip(*answers, strict=True)]
 
     def _run_traced(self, inputs: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
         raise TinylabError(
@@ -126,11 +182,17 @@ class MicroRunner(Runner):
 
 
 class _Stopped(Exception):
-    """The interpreter complained, or its process is gone or silent (gone=True)."""
+    """The interpreter complained, or its process is gone or silent.
 
-    def __init__(self, why: str, gone: bool):
+    Attributes:
+        why: a clause whose subject is the interpreter.
+        said: what it had written so far.
+        gone: whether it is gone or silent, instead of complaining.
+    """
+
+    def __init__(self, why: str, said: str, gone: bool):
         super().__init__(why)
-        self.gone = gone
+        self.why, self.said, self.gone = why, said, gone
 
 
 class _Child:
@@ -161,20 +223,24 @@ class _Child:
         with contextlib.suppress(ConnectionError):
             self._connection.send(message)
 
-    def receive(self) -> list[np.ndarray]:
+    def receive(self, seconds: float) -> list[np.ndarray]:
         """The next answer.
 
         Raises:
             _Stopped: there is none.
         """
         try:
-            if not self._connection.poll(SECONDS):
-                raise _Stopped(f"gave no answer within {SECONDS} seconds", gone=True)
+            if not self._connection.poll(seconds):
+                raise _Stopped(f"gave no answer within {seconds:g} seconds", self.said(), gone=True)
             answer = self._connection.recv()
         except (EOFError, ConnectionError):
-            raise _Stopped(f"ended with {_ending(self._process.wait())}", gone=True) from None
+            ending = f"ended with {_ending(self._process.wait())}"
+            said = self.said()
+            quoted = f" and said: {_reason('', said)}" if said.strip() else ""
+            raise _Stopped(ending + quoted, said, gone=True) from None
         if isinstance(answer, str):
-            raise _Stopped(answer, gone=False)
+            said = self.said()
+            raise _Stopped(f"refuses it: {_reason(answer, said)}", said, gone=False)
         return answer
 
     def said(self) -> str:
@@ -199,20 +265,42 @@ def _ending(code: int) -> str:
     return f"the signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _reason(error: Exception, said: str) -> str:
-    """The one line of the interpreter's complaint that says why, and the operator it is about.
+def _reason(complaint: str, said: str) -> str:
+    """The one line of what the interpreter wrote that says why, and the operator it is about.
 
-    >>> _reason(RuntimeError(), "micro/conv.cc:42 No hybrids.\\nNode CONV_2D (number 2) failed to prepare")
-    'No hybrids (CONV_2D, operator 2).'
+    >>> _reason("failed", "micro/conv.cc:42 No hybrids.\\nNode CONV_2D (number 2) failed to prepare")
+    'No hybrids (CONV_2D, operator 2)'
     """
     lines = [line.strip() for line in said.splitlines() if line.strip() and not NODE.search(line)]
-    reason = re.sub(r"^\S+\.(cc|h)(:\d+)? ", "", (lines or [str(error)])[0]).rstrip(".")
+    reason = re.sub(r"^\S+\.(cc|h)(:\d+)? ", "", (lines or [complaint])[0]).rstrip(".")
     node = NODE.search(said)
-    return f"{reason} ({node[1]}, operator {node[2]})." if node else f"{reason}."
+    return f"{reason} ({node[1]}, operator {node[2]})" if node else reason
+
+
+def _advice(file: TFLiteFile, said: str) -> str:
+    """What to do about the operator that was refused, if it mixes float32 with something else."""
+    node = NODE.search(said)
+    if not node or int(node[2]) >= len(file.operators):
+        return ""
+    operator = file.operators[int(node[2])]
+    tensors = [file.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
+    floats = [t for t in tensors if t.dtype == "float32"]
+    others = [t for t in tensors if t.dtype in ("int8", "float16")]
+    if not floats or not others:
+        return ""
+    return (
+        f" This operator has float32 ({_short(floats[0].name)}) beside {others[0].dtype} "
+        f"({_short(others[0].name)}); all of a file in int8 would do (Recipe.INT8), or all in float32."
+    )
+
+
+def _short(name: str) -> str:
+    """The first of the names that the converter joined."""
+    return name.split(";")[0]
 
 
 def _require_package() -> None:
-    if importlib.util.find_spec("tflite_micro"):
+    if available():
         return
     here = (platform.system(), platform.machine())
     if here == ("Linux", "x86_64") and sys.version_info < (3, 13):

@@ -4,7 +4,8 @@ It is run as a script and imports nothing of tinylab, so that it is there in a m
 go over a pipe of their own, because the interpreter writes to stdout and stderr.
 
 First comes (the model's bytes, the arena's bytes, the number of outputs), answered with []. From then
-on a list of runs, each a list of input arrays, is answered run by run with a list of output arrays.
+on a list of runs, each a list of input arrays, is answered run by run with a list of output arrays;
+None makes the interpreter write what is in its arena, and is answered with [].
 Instead of an answer there may be a text, the interpreter's complaint; it is the last one.
 """
 
@@ -21,7 +22,12 @@ def serve(parent: Connection) -> None:
         interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
         parent.send([])
         while True:
-            for inputs in parent.recv():
+            runs = parent.recv()
+            if runs is None:
+                interpreter.print_allocations()
+                parent.send([])
+                continue
+            for inputs in runs:
                 for number, array in enumerate(inputs):
                     interpreter.set_input(array, number)
                 interpreter.invoke()
