@@ -18,9 +18,10 @@ FLOORS = (
         "one_operator",
         "memory_plan",
         "arena",
+        "c_array",
     ),
     ("_tensorflow", "data", "models", "conversion", "qat", "equalization"),
-    ("measure", "debug"),
+    ("measure", "debug", "boards"),
     ("plot", "widgets"),
     ("course", "doctor", "check", "cli", "authoring"),
 )

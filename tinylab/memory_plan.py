@@ -108,12 +108,11 @@ def wants(file: TFLiteFile) -> list[Want]:
 
 
 def place(wanted: Sequence[Want]) -> list[Block]:
-    """The greedy method: the largest first (of equals the last one), each into the first gap that is large enough.
+    """The greedy method: the largest first (of equals the last), each into the first gap that it fits into.
 
-    A gap is counted only between blocks that are needed at the same time as the new one, if only for a
-    moment.
+    Only what is needed at the same time as the new one, if but for a moment, is in its way.
     """
-    order = sorted(reversed(range(len(wanted))), key=lambda i: -wanted[i].bytes)
+    order = sorted(range(len(wanted)), key=lambda i: (-wanted[i].bytes, -i))
     placed: dict[int, Block] = {}
     for i in order:
         want, offset = wanted[i], 0

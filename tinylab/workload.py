@@ -15,6 +15,8 @@ from tinylab.tflite_file import Operator, Tensor, TFLiteFile
 
 # Types of tensors whose bytes do not follow from the shape.
 UNSIZED = ("string", "resource", "variant")
+# Operators whose multiply-accumulates are counted.
+MAC_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def _work(operator: Operator, file: TFLiteFile) -> Work:
 
 def _macs(operator: Operator, file: TFLiteFile) -> int:
     """Each weight is used once at each position: of the output, or of a transposed convolution's input."""
-    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
+    if operator.name not in MAC_OPERATORS:
         return 0
     swept = operator.inputs[2] if operator.name == "TRANSPOSE_CONV" else operator.outputs[0]
     weights, positions = file.tensors[operator.inputs[1]].shape, file.tensors[swept].shape[:-1]
