@@ -21,7 +21,7 @@ FLOORS = (
         "c_array",
     ),
     ("_tensorflow", "data", "models", "conversion", "qat", "equalization"),
-    ("measure", "debug", "boards"),
+    ("measure", "debug", "boards", "search"),
     ("plot", "widgets"),
     ("course", "doctor", "check", "cli", "authoring"),
 )
