@@ -10,9 +10,10 @@ import numpy as np
 
 from tinylab.data import motion
 from tinylab.data.fashion_mnist import TinylabFashionMnist
+from tinylab.data.photographs import TinylabPhotographs
 from tinylab.errors import DAMAGED_NUMPY_FILE, DataError
 
-__all__ = ["TinylabFashionMnist", "arrays", "motion"]
+__all__ = ["TinylabFashionMnist", "TinylabPhotographs", "arrays", "motion"]
 
 
 def arrays(dataset: str, split: str) -> tuple[np.ndarray, np.ndarray]:
