@@ -21,7 +21,7 @@ FLOORS = (
         "c_array",
     ),
     ("_tensorflow", "data", "models", "conversion", "qat", "equalization"),
-    ("measure", "debug", "boards", "search"),
+    ("measure", "debug", "boards", "search", "capstone"),
     ("plot", "widgets"),
     ("course", "doctor", "check", "cli", "authoring"),
 )

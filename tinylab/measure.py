@@ -23,6 +23,7 @@ Model = bytes | str | PathLike
 
 ROUNDS = 30  # each model is timed once a round, so a noisy moment strikes all of them
 SLICE_SECONDS = 0.003  # how long a model is timed in a round
+NO_CLASS = -1  # what a model has chosen whose outputs are no numbers
 
 
 def size(model: Model) -> int:
@@ -40,11 +41,22 @@ def accuracy(model: Model | runners.Runner, x: np.ndarray, labels: np.ndarray) -
     Args:
         model: a .tflite file's bytes or path, or a runner.
         x: real numbers (N, ...).
-        labels: integers (N,). A model with one output is right where output > 0.5 is the label.
+        labels: integers (N,), compared with `chosen` of the model's outputs.
 
     Raises:
         DataError: no samples, another number of labels than of samples, or labels of another kind.
         ModelFileError: not a .tflite, or one that LiteRT cannot run.
+    """
+    labels = checked_labels(x, labels)
+    runner = model if isinstance(model, runners.Runner) else runners.load(model)
+    return share(labels, chosen(runner.predict(x)))
+
+
+def checked_labels(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Labels as an array (N,), as many as there are samples in x.
+
+    Raises:
+        DataError: no samples, another number of labels than of samples, or labels of another kind.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iubf":
@@ -56,12 +68,35 @@ def accuracy(model: Model | runners.Runner, x: np.ndarray, labels: np.ndarray) -
         raise DataError(
             f"{len(x)} samples and {len(labels)} labels given: as many of each expected, and some."
         )
-    runner = model if isinstance(model, runners.Runner) else runners.load(model)
-    outputs = runner.predict(x)
-    if isinstance(outputs, list) or outputs.ndim != 2:
+    return labels
+
+
+def chosen(outputs: np.ndarray) -> np.ndarray:
+    """The class that a classifier chooses for each sample: the most probable one.
+
+    Of a single output, 1 where it is > 0.5. NO_CLASS where there is NaN or infinity among the outputs.
+
+    Args:
+        outputs: real numbers (N, classes).
+
+    Returns:
+        int64 (N,).
+
+    Raises:
+        DataError: several outputs, or of another shape.
+
+    >>> chosen(np.array([[0.1, 0.9], [0.8, 0.2], [np.nan, 0.2]]))
+    array([ 1,  0, -1])
+    """
+    if isinstance(outputs, list) or outputs.ndim != 2 or not outputs.shape[1]:
         raise DataError("accuracy needs a classifier: one output, (N, classes).")
-    chosen = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.5
-    return float(np.mean(chosen == labels))
+    classes = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.5
+    return np.where(np.isfinite(outputs).all(axis=1), classes, NO_CLASS)
+
+
+def share(classes: np.ndarray, others: np.ndarray) -> float:
+    """Share of samples for which two lots of classes, (N,), are the same, and not NO_CLASS; 0 to 1."""
+    return float(np.mean((classes == others) & (others != NO_CLASS)))
 
 
 @dataclass(frozen=True)
