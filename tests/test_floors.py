@@ -21,7 +21,7 @@ FLOORS = (
         "c_array",
     ),
     ("_tensorflow", "data", "models", "conversion", "qat", "equalization"),
-    ("measure", "debug", "boards", "search", "capstone"),
+    ("measure", "debug", "boards", "search", "scorecard", "capstone"),
     ("plot", "widgets"),
     ("course", "doctor", "check", "cli", "authoring"),
 )
