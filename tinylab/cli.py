@@ -1,4 +1,4 @@
-"""The command `tinylab`: inspect, convert, run, compare, debug models; doctor looks at the machine.
+"""The command `tinylab`: inspect, convert, run, compare, debug models; arena and c-array for a chip; doctor.
 
 An error that a user can put right is one line on stderr and exit code 1, never a traceback.
 """
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tinylab", description="Look into .tflite models, convert, run, compare and debug them."
+        prog="tinylab", description="Look into .tflite models, convert, run, compare, debug and deploy them."
     )
     parser.add_argument("--version", action="version", version=f"tinylab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -87,6 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--data", metavar="DATA", required=True, help=".npz with x (N, ...), or .npy")
     made.add_argument("--kernels", choices=TRACING_KERNELS, default="reference")
     _add_json(made)
+
+    made = command("arena", arena, "how much memory a .tflite file needs on a microcontroller")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("--smallest", action="store_true", help="find the smallest arena that works, by trying")
+    _add_json(made)
+
+    made = command("c-array", c_array, "write a .tflite file as C source, NAME.h and NAME.cc")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("-o", "--output", metavar="DIR", required=True)
+    made.add_argument("--name", default="model_data", help="of the array and the files; default model_data")
 
     made = command("doctor", doctor, "what is on this machine, and what to do about what is missing")
     _add_json(made)
@@ -287,6 +297,43 @@ def debug(chosen: argparse.Namespace) -> None:
         table.add_row(*map(str, row))
     console.print(table)
     console.print(found.verdict, soft_wrap=True)
+
+
+def arena(chosen: argparse.Namespace) -> None:
+    """Print what is in a model's arena, as measured, and as planned by hand."""
+    from tinylab import arena, memory_plan
+
+    plan, found = memory_plan.plan(chosen.file), arena.measure(chosen.file)
+    smallest = arena.smallest(chosen.file) if chosen.smallest else None
+    if chosen.json:
+        _print_json(
+            {
+                "total": found.total,
+                "tensors": found.tensors,
+                "persistent": found.persistent,
+                "parts": found.parts,
+                "smallest": smallest,
+                "plan": {"size": plan.size, "peak": plan.peak},
+            }
+        )
+        return
+    table = Table("part", Column("bytes", justify="right"), title=chosen.file, show_footer=True)
+    for name, size in found.parts.items():
+        table.add_row(name, f"{size:,}")
+    for column, total in zip(table.columns, ("the whole arena", f"{found.total:,}"), strict=True):
+        column.footer = total
+    Console(markup=False, highlight=False).print(table)
+    print(f"tensors by hand: {plan.size:,} bytes planned, {plan.peak:,} needed at the same time")
+    if smallest:
+        print(f"smallest arena that works: {smallest:,} bytes")
+
+
+def c_array(chosen: argparse.Namespace) -> None:
+    """Write a model as C source."""
+    from tinylab import c_array
+
+    header, source = c_array.write(chosen.file, chosen.output, chosen.name)
+    print(f"{header}\n{source}: {chosen.name}[] and {chosen.name}_len")
 
 
 def doctor(chosen: argparse.Namespace) -> int:

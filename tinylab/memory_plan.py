@@ -21,8 +21,9 @@ import numpy as np
 
 from tinylab import tflite_file
 from tinylab.errors import TinylabError
-from tinylab.tflite_file import Tensor, TFLiteFile
+from tinylab.tflite_file import Operator, Tensor, TFLiteFile
 
+SUM_BYTES = {"int8": 4, "int16": 8}  # what products of such values are added up in
 ALIGNMENT = 16  # bytes; every offset is a multiple, for processors that load several values at once
 
 
@@ -100,11 +101,32 @@ def wants(file: TFLiteFile) -> list[Want]:
         first |= dict.fromkeys(operator.outputs, number)
         last |= dict.fromkeys(operator.inputs + operator.outputs, number)
     last |= dict.fromkeys(file.outputs, len(file.operators) - 1)
-    return [
+    tensors = [
         Want(tensor.name, rounded_up(_bytes(tensor)), first[tensor.index], last[tensor.index])
         for tensor in file.tensors
         if tensor.index in first and not tensor.nbytes
     ]
+    return tensors + [
+        Want(f"scratch of {operator.name}", rounded_up(size), number, number)
+        for number, operator in enumerate(file.operators)
+        for size in scratch(operator, file)
+    ]
+
+
+def scratch(operator: Operator, file: TFLiteFile) -> list[int]:
+    """Bytes that the portable kernel of an operator asks for itself, for as long as it runs.
+
+    Sums of a MEAN or a transposed convolution are wider than what they become, counters of a REDUCE_MAX are
+    no tensors, and weights in int4 are unpacked. Optimized kernels ask for other amounts.
+    """
+    inputs = [file.tensors[i] for i in operator.inputs if i >= 0]
+    values = math.prod(file.tensors[operator.outputs[0]].shape)
+    if operator.name in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"):
+        sums = operator.name in ("MEAN", "SUM") and inputs[0].dtype in SUM_BYTES
+        return [4 * values] * sums + [4 * len(inputs[0].shape), 4 * math.prod(inputs[1].shape)]
+    if operator.name == "TRANSPOSE_CONV":
+        return [SUM_BYTES[inputs[2].dtype] * values] if inputs[2].dtype in SUM_BYTES else []
+    return [math.prod(tensor.shape) for tensor in inputs[1:2] if tensor.dtype == "int4"]
 
 
 def place(wanted: Sequence[Want]) -> list[Block]:
