@@ -7,12 +7,26 @@ import pytest
 
 from tinylab import plot
 from tinylab.affine import AffineParams, dequantize, params_from_data, params_from_range, quantize
+from tinylab.boards import BOARDS
 from tinylab.debug import LayerErrors
 from tinylab.measure import Comparison
+from tinylab.memory_plan import Plan, Want, place
 
 X = np.random.default_rng(0).normal(size=5000)
 ACCOUNTS = {"a": {"weights": 4000, "names": 50}, "b": {"weights": 1000, "scales": 200}}
 SEEDS = pd.DataFrame([[0.8, 0.7], [0.82, 0.6]], index=[1, 2], columns=[4, 2])
+TRIED = pd.DataFrame(
+    {
+        "flash": [1000, 2000, 3000, 3000, np.nan, 2500],
+        "accuracy": [0.7, 0.9, 0.8, 0.95, np.nan, 0.9],
+        "recipe": ["int8", "int8", "float16", "float16", "int8", "int8"],
+        "error": ["", "", "", "", "no memory", ""],
+    },
+    index=list("abcdef"),
+)
+PLAN = Plan(
+    tuple(place([Want("net/a/Relu;b", 32, -1, 1), Want("c", 64, 1, 2), Want("scratch of d", 16, 2, 2)]))
+)
 PER_CHANNEL = params_from_data(X.reshape(2, -1), "int4", symmetric=True, axis=0)
 
 
@@ -47,7 +61,10 @@ FIGURES = {
     "channel_codes": lambda: plot.channel_codes({"a": np.array([1.0, 0.0]), "b": np.array([2.0])}, 255),
     "by_seed": lambda: plot.by_seed(SEEDS, 0.01),
     "layer_errors": lambda: plot.layer_errors(layers([0.2, 0.0], [40.0, np.inf])),
+    "pareto": lambda: plot.pareto(TRIED, kind="recipe", most=2500, least=0.8),
     "by_bits": lambda: plot.by_bits({"one": SEEDS, "another": SEEDS / 2}, 0.9),
+    "memory_plan": lambda: plot.memory_plan(PLAN),
+    "flash_and_ram": lambda: plot.flash_and_ram({"a model": (40_000, 9000)}, BOARDS),
 }
 
 
@@ -161,3 +178,77 @@ def test_layers_without_errors_or_without_signal_can_be_drawn(sqnr, tmp_path):
     figure = plot.layer_errors(layers([0.0, 0.0], sqnr))
     figure.savefig(tmp_path / "figure.png")
     assert figure.axes[1].patches[-1].get_width() == 0
+
+
+def lines(axes):
+    """Where the lines of a panel go, by their labels."""
+    return {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axes.lines}
+
+
+def test_candidates_and_front_are_where_the_table_has_them():
+    axes = plot.pareto(TRIED, kind="recipe").axes[0]
+    drawn = lines(axes)
+    assert drawn["int8"] == [(1, 0.7), (2, 0.9), (2.5, 0.9)]
+    assert drawn["float16"] == [(3, 0.8), (3, 0.95)]
+    front = [(1, 0.7), (2, 0.9), (3, 0.95)]
+    assert drawn["Pareto front"] == drawn["highest accuracy up to this flash"] == front
+    assert [text.get_text() for text in axes.texts] == ["1", "2", "3"]
+    key = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert key[-3:] == ["1: a", "2: b", "3: d"]
+    assert len({(line.get_marker(), line.get_color()) for line in axes.lines[:2]}) == 2
+
+
+def test_a_front_of_more_than_two_quantities_has_its_own_rings_and_names():
+    chosen = TRIED.index.isin(["a", "c", "e"])
+    axes = plot.pareto(TRIED, front=pd.Series(chosen, TRIED.index), names="recipe").axes[0]
+    assert lines(axes)["Pareto front"] == [(1, 0.7), (3, 0.8)]
+    assert [t.get_text() for t in axes.get_legend().get_texts()][-2:] == ["1: int8", "2: float16"]
+
+
+def test_what_is_within_the_budget_is_shaded():
+    axes = plot.pareto(TRIED, most=2500, least=0.8).axes[0]
+    corners = axes.collections[0].get_paths()[0].get_extents()
+    assert (corners.x1, corners.y0) == (2.5, 0.8)
+    assert (corners.x0, corners.y1) == (axes.get_xlim()[0], axes.get_ylim()[1])
+    assert not plot.pareto(TRIED).axes[0].collections
+
+
+def test_flash_of_very_different_sizes_is_on_a_logarithmic_scale():
+    far = TRIED.assign(flash=TRIED["flash"] ** 3)
+    assert plot.pareto(TRIED).axes[0].get_xscale() == "linear"
+    assert plot.pareto(far).axes[0].get_xlabel() == "flash (kB), log scale"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_on_the_front_cover_neither_each_other_nor_a_candidate(seed):
+    rng = np.random.default_rng(seed)
+    flash = np.sort(rng.lognormal(9, 1, 12)).round()
+    tried = pd.DataFrame({"flash": flash, "accuracy": np.sort(rng.normal(0.8, 0.05, 12))})
+    tried = pd.concat([tried, tried.iloc[[3]]])  # two at one place
+    figure = plot.pareto(tried)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    texts = list(axes.texts)
+    numbers = [number for text in texts for number in text.get_text().split(", ")]
+    assert sorted(map(int, numbers)) == list(range(1, 14))
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(box.count_overlaps(boxes) == 1 for box in boxes)
+    places = axes.transData.transform(tried.to_numpy() / (1000, 1))
+    assert not any(box.contains(*place) for box in boxes for place in places)
+    assert all(axes.bbox.contains(*corner) for box in boxes for corner in (box.min, box.max))
+
+
+def test_a_plan_has_a_box_for_each_block_where_and_when_it_lies():
+    axes = plot.memory_plan(PLAN).axes[0]
+    boxes = {(*box.get_xy(), box.get_width(), box.get_height()) for box in axes.patches}
+    assert boxes == {(b.first - 0.5, b.offset, b.last - b.first + 1, b.bytes) for b in PLAN.blocks}
+    assert [text.get_text() for text in axes.texts] == ["a\n32", "c\n64", "scratch of d\n16"]
+
+
+def test_the_budget_has_a_corner_for_each_board_and_a_mark_for_each_model():
+    axes = plot.flash_and_ram({"a model": (40 * 1024, 9 * 1024)}, BOARDS).axes[0]
+    marks = {tuple(line.get_xydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1}
+    assert marks == {(board.ram / 1024, board.flash / 1024) for board in BOARDS.values()} | {(9, 40)}
+    assert {text.get_text() for text in axes.texts} == set(BOARDS)
+    heights = sorted(text.xyann[1] for text in axes.texts)
+    assert min(np.diff(heights)) > 0.06, "names lie over each other"

@@ -12,14 +12,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from matplotlib.transforms import Bbox
 
 from tinylab.affine import AffineParams, dequantize, error_parts, largest_error, params_from_range, quantize
+from tinylab.boards import Board
+from tinylab.data.motion import RATE
 from tinylab.debug import ROUNDING, LayerErrors
 from tinylab.measure import Comparison
+from tinylab.memory_plan import Plan
+from tinylab.search import pareto_front
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 PALETTE = (BLUE, ORANGE, GREEN, "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "++", "oo")
+MARKS = "os^vDPX*"
 
 
 def _tidy(axes: Axes) -> None:
@@ -40,6 +47,30 @@ def images(pictures: np.ndarray, captions: list[str]) -> Figure:
         axes.imshow(picture[..., 0], cmap="gray_r")
         axes.set_title(caption, fontsize=9)
         axes.axis("off")
+    return _finished(figure)
+
+
+def windows(x: np.ndarray, captions: Sequence[str]) -> Figure:
+    """Windows of a motion sensor side by side: acceleration above, rotation below, each along x, y and z.
+
+    Args:
+        x: (N, time, 6) in g and rad/s, as `data.arrays("motion", ...)` gives them.
+        captions: one a window.
+    """
+    figure, grid = plt.subplots(
+        2, len(x), figsize=(1.9 * len(x), 3.6), sharex=True, sharey="row", facecolor="white", squeeze=False
+    )
+    seconds = np.arange(x.shape[1]) / RATE
+    for column, (window, caption) in enumerate(zip(x, captions, strict=True)):
+        for axes, signal in zip(grid[:, column], (window[:, :3], window[:, 3:]), strict=True):
+            for axis, colour, style in zip("xyz", PALETTE, ("-", "--", ":"), strict=False):
+                axes.plot(seconds, signal[:, "xyz".index(axis)], style, color=colour, label=axis)
+            _tidy(axes)
+        grid[0, column].set_title(caption, fontsize=9)
+        grid[1, column].set_xlabel("time in s")
+    grid[0, 0].set_ylabel("acceleration in g")
+    grid[1, 0].set_ylabel("rotation in rad/s")
+    grid[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return _finished(figure)
 
 
@@ -364,4 +395,201 @@ def channel_codes(codes: Mapping[str, np.ndarray], most: int) -> Figure:
         _tidy(axes)
     panels[0][0].set_ylabel("codes in its reach, log scale")
     panels[0][-1].legend(frameon=False, fontsize=9, ncols=2, loc="upper right")
+    return _finished(figure)
+
+
+# Names of columns on axes, and the unit there
+_QUANTITIES = {
+    "flash": ("flash (kB)", 1000),
+    "arena": ("arena (kB)", 1000),
+    "accuracy": ("accuracy (share of samples)", 1),
+    "macs": ("multiply-accumulates (thousands)", 1000),
+    "ms": ("latency, estimated (ms)", 1),
+}
+
+
+def pareto(
+    table: pd.DataFrame,
+    x: str = "flash",
+    y: str = "accuracy",
+    front: pd.Series | None = None,
+    kind: str | None = None,
+    names: str | None = None,
+    most: float | None = None,
+    least: float | None = None,
+) -> Figure:
+    """What was tried, and what to choose from: a mark a candidate, with a ring and a number on the front.
+
+    The line is the highest y that is to be had for so much of x. Where the front weighs other things, too,
+    some of its points lie below the line.
+
+    Args:
+        table: a row a candidate, as from `search.search`; one without both numbers has no place.
+        x: column where less is better.
+        y: column where more is better.
+        front: which rows are on the front; `search.pareto_front` of x and y if not given.
+        kind: column that has a colour and a mark for each of its values, such as "recipe".
+        names: column with names for the front's points; the index if not given.
+        most, least: a budget: most of x, and least of y, in the units of the table.
+    """
+    (x_label, x_unit), (y_label, y_unit) = (_QUANTITIES.get(name, (name, 1)) for name in (x, y))
+    best = table[pareto_front(table, (y,), (x,))].sort_values([x, y])
+    there = table[[x, y]].notna().all(axis=1)
+    placed, chosen = table[there], best if front is None else table[front & there].sort_values([x, y])
+    groups = list(placed.groupby(kind, sort=False)) if kind else [("tried", placed)]
+    height = max(4, 1.5 + 0.2 * (len(groups) + len(chosen)))  # for the key
+    figure, axes = plt.subplots(figsize=(9, height), facecolor="white")
+    for number, (name, group) in enumerate(groups):
+        look = {"color": PALETTE[number % len(PALETTE)], "marker": MARKS[number % len(MARKS)]}
+        axes.plot(group[x] / x_unit, group[y] / y_unit, ls="", ms=6, label=name, **look)
+    axes.step(
+        best[x] / x_unit,
+        best[y] / y_unit,
+        where="post",
+        color="black",
+        lw=1,
+        zorder=1,
+        label=f"highest {y} up to this {x}",
+    )
+    rings = {"marker": "o", "ms": 13, "mfc": "none", "mec": "black", "mew": 0.8}
+    axes.plot(chosen[x] / x_unit, chosen[y] / y_unit, ls="", label="Pareto front", **rings)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    if placed[x].max() > 20 * placed[x].min() > 0:
+        axes.set(xscale="log", xlabel=f"{x_label}, log scale")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+    _budget(axes, most and most / x_unit, least and least / y_unit)
+    numbers = [f"{number}" for number in range(1, len(chosen) + 1)]
+    for number, name in zip(numbers, chosen[names] if names else chosen.index, strict=True):
+        axes.plot([], [], ls="", label=f"{number}: {name}")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1.02))
+    _tidy(axes)
+    figure.tight_layout()
+    places: dict[tuple[float, float], str] = {}  # several at the same place share a text
+    for number, place in zip(numbers, zip(chosen[x] / x_unit, chosen[y] / y_unit, strict=True), strict=True):
+        places[place] = f"{places[place]}, {number}" if place in places else number
+    _write_beside(axes, places, placed[[x, y]].to_numpy() / (x_unit, y_unit))
+    plt.close(figure)
+    return figure
+
+
+def _budget(axes: Axes, most: float | None, least: float | None) -> None:
+    """Shade what lies within a budget."""
+    if most is None and least is None:
+        return
+    if most is not None:
+        axes.axvline(most, color="black", ls="--", lw=1)
+    if least is not None:
+        axes.axhline(least, color="black", ls="--", lw=1)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    within = [left, right if most is None else most], bottom if least is None else least
+    axes.fill_between(*within, top, color="#dfeaf2", lw=0, zorder=0, label="within the budget")
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _write_beside(axes: Axes, texts: dict[tuple[float, float], str], points: np.ndarray) -> None:
+    """Write short texts beside points, where they cover neither each other nor a point."""
+    scale = axes.figure.dpi / 72  # pixels a point of type
+    taken = [Bbox.from_extents(*(p - 5 * scale), *(p + 5 * scale)) for p in axes.transData.transform(points)]
+    angles = np.deg2rad([90, 45, 135, 0, 180, 270, 315, 225])
+    offsets = [r * np.array([np.cos(a), np.sin(a)]) for r in (13, 20, 28, 38, 50) for a in angles]
+    for place, text in texts.items():
+        half = np.array([3 * len(text) + 1, 5]) * scale
+        centres = [axes.transData.transform(place) + offset * scale for offset in offsets]
+        boxes = [Bbox.from_extents(*(centre - half), *(centre + half)) for centre in centres]
+        free = [
+            i
+            for i, box in enumerate(boxes)
+            if not box.count_overlaps(taken)
+            and axes.bbox.fully_contains(*box.min)
+            and axes.bbox.fully_contains(*box.max)
+        ]
+        best = free[0] if free else 0
+        taken.append(boxes[best])
+        leader = {"arrowprops": {"arrowstyle": "-", "lw": 0.5, "shrinkB": 6}} if best >= len(angles) else {}
+        axes.annotate(
+            text,
+            place,
+            offsets[best],
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            **leader,
+        )
+
+
+def memory_plan(plan: Plan) -> Figure:
+    """Where each tensor lies in the arena, and when: operators to the right, addresses upwards.
+
+    A box is named where there is room for it, with its size in bytes.
+    """
+    last = max(block.last for block in plan.blocks)
+    width = max(7, min(13, 0.8 * last))
+    figure, axes = plt.subplots(figsize=(width, 4.2), facecolor="white")
+    letters_a_step = 12 * width / (last + 2)
+    for number, block in enumerate(plan.blocks):
+        scratch = block.name.startswith("scratch")
+        look = {"color": "#dddddd"} if scratch else {"color": PALETTE[number % 6], "alpha": 0.55}
+        box = (block.first - 0.5, block.offset), block.last - block.first + 1, block.bytes
+        axes.add_patch(plt.Rectangle(*box, **look, lw=0))
+        axes.add_patch(plt.Rectangle(*box, fill=False, ec="white", lw=1.5))
+        name = block.name.split(";")[0].split("/")[-2:][0]  # of the layer, where there is one
+        letters = round(letters_a_step * (block.last - block.first + 1))
+        lines = [name[:letters], f"{block.bytes:,}"] if block.bytes > plan.size / 10 else [f"{block.bytes:,}"]
+        if block.bytes > plan.size / 25 and letters > len(lines[-1]):
+            middle = (block.first + block.last) / 2, block.offset + block.bytes / 2
+            axes.text(*middle, "\n".join(lines), ha="center", va="center", fontsize=8)
+    axes.axhline(plan.size, color="black", lw=1, label=f"size of the plan: {plan.size:,}")
+    axes.axhline(plan.peak, color="black", ls="--", lw=1.5, label=f"most needed at once: {plan.peak:,}")
+    step = 1 if last < 30 else 5
+    axes.set_xticks([-1, *range(0, last + 1, step)], ["in", *map(str, range(0, last + 1, step))])
+    axes.set(xlim=(-1.5, last + 0.5), ylim=(0, 1.02 * plan.size))
+    axes.set(xlabel="operator that runs", ylabel="address in the arena (bytes)")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    _tidy(axes)
+    return _finished(figure)
+
+
+def flash_and_ram(models: Mapping[str, tuple[float, float]], boards: Mapping[str, Board]) -> Figure:
+    """The budgets of boards, and what models take: a model fits on a board below and left of its corner.
+
+    Args:
+        models: flash and RAM that each takes, in bytes, by its name.
+        boards: by name, such as `boards.BOARDS`.
+    """
+    figure, axes = plt.subplots(figsize=(9, 4.6), facecolor="white")
+    limits = sorted(boards.values(), key=lambda board: (board.flash, board.ram))
+    for board in limits:
+        ram, flash = board.ram / 1024, board.flash / 1024
+        axes.plot([ram, ram, 1e-3], [1e-3, flash, flash], color="#999999", lw=0.7)
+        axes.plot(ram, flash, "s", color="black", ms=5)
+    for number, (name, (flash, ram)) in enumerate(models.items()):
+        mark = "ovD^P*X<"[number % 8]
+        axes.plot(
+            ram / 1024,
+            flash / 1024,
+            mark,
+            color=PALETTE[number % len(PALETTE)],
+            mec="black",
+            ms=9,
+            label=name,
+        )
+    rams = [board.ram for board in limits] + [ram for _, ram in models.values()]
+    flashes = [board.flash for board in limits] + [flash for flash, _ in models.values()]
+    axes.set(xscale="log", yscale="log", xlabel="RAM (KB, log scale)", ylabel="flash (KB, log scale)")
+    axes.set_xlim(min(rams) / 1024 / 1.5, max(rams) / 1024 * 1.5)
+    axes.set_ylim(min(flashes) / 1024 / 1.5, max(flashes) / 1024 * 1.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+    height = 1.0
+    for board in reversed(limits):  # names beside their corners, or below the name above
+        corner = board.ram / 1024, board.flash / 1024
+        height = min(height - 0.065, axes.transAxes.inverted().transform(axes.transData.transform(corner))[1])
+        line = {"arrowstyle": "-", "color": "#999999", "lw": 0.7, "relpos": (0, 0.5)}
+        place = {"textcoords": "axes fraction", "va": "center", "fontsize": 9}
+        axes.annotate(board.name, corner, (1.03, height), arrowprops=line, **place)
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    _tidy(axes)
     return _finished(figure)
