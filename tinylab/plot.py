@@ -40,11 +40,11 @@ def _finished(figure: Figure) -> Figure:
     return figure
 
 
-def images(pictures: np.ndarray, captions: list[str]) -> Figure:
-    """A row of grey pictures, (N, height, width, 1), each with a caption."""
+def images(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
+    """A row of pictures, grey (height, width, 1) or in colour (height, width, 3), each with a caption."""
     figure, row = plt.subplots(1, len(pictures), figsize=(1.3 * len(pictures), 1.7), facecolor="white")
     for axes, picture, caption in zip(np.atleast_1d(row), pictures, captions, strict=True):
-        axes.imshow(picture[..., 0], cmap="gray_r")
+        axes.imshow(picture.squeeze(), cmap="gray_r")
         axes.set_title(caption, fontsize=9)
         axes.axis("off")
     return _finished(figure)
