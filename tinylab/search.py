@@ -12,7 +12,9 @@ import contextlib
 import inspect
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -309,20 +311,33 @@ def _on_cluster(
             'a scheduler needs the package distributed: pip install "tinylab-course[cluster]".'
         ) from None
     with _connected(address) as client:
-        futures = {client.submit(_attempt, work, settings, pure=False): settings for settings in missing}
-        finished = distributed.as_completed(futures, loop=client.loop)
+        waiting, running = deque(missing), {}
+        finished = distributed.as_completed(loop=client.loop)
         try:
             for _ in progress(missing, "searching"):
+                # No more than can run: those in line behind a deadly candidate would be blamed as well.
+                while waiting and len(running) < max(1, sum(client.nthreads().values())):
+                    future = client.submit(_attempt, work, waiting[0], pure=False)
+                    running[future] = waiting.popleft()
+                    finished.add(future)
                 future = next(finished)
-                if future.cancelled():  # by the client, which has nobody to talk to
-                    raise TinylabError(
-                        f"{address}: the scheduler is gone. Start it again, and call search again: it goes "
-                        "on from what is in the store."
-                    )
-                error = future.exception()  # of Dask's own: workers died, or could not unpack work
-                yield futures[future], {"error": _said(error)} if error else future.result()
+                yield running.pop(future), _gathered(future)
+        except (OSError, CancelledError) as error:  # the client cancels what nobody can tell it about
+            raise TinylabError(
+                f"{address}: the scheduler is gone. Start it again, and call search again: it goes on from "
+                "what is in the store."
+            ) from error
         finally:
-            client.cancel(list(futures))
+            client.cancel(list(running))
+
+
+def _gathered(future: Any) -> dict[str, Any]:
+    try:
+        return future.result()
+    except (OSError, CancelledError):
+        raise  # the scheduler is gone
+    except Exception as error:  # of Dask's own: workers died, or could not unpack work
+        return {"error": _said(error)}
 
 
 @contextlib.contextmanager
