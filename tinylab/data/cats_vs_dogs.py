@@ -43,7 +43,8 @@ def is_prepared() -> bool:
 def prepare() -> Path:
     """Download the data set and write it as TFDS wants it, unless it is here; returns TFDS's folder.
 
-    All work is done in a folder of its own, which is moved to its place at the end and otherwise removed.
+    The work is done in a folder beside it, which is removed whatever happens; the result is moved to its
+    place in one step.
 
     Raises:
         DataError: no network, a dead link, too little room, or another process that is at it.
@@ -52,7 +53,6 @@ def prepare() -> Path:
     if is_prepared():
         return root
     _reach(original._URL)
-    workshop = root / f"{NAME}.download"
     try:
         root.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(root).free < ROOM:
@@ -61,30 +61,28 @@ def prepare() -> Path:
                 "TFDS_DATA_DIR to another folder, or use the embedded pictures, load('photographs')."
             )
         with filelock.FileLock(root / f"{NAME}.lock", timeout=0):
-            shutil.rmtree(workshop, ignore_errors=True)  # left behind by a process that was killed
-            try:
-                _prepare_in(workshop)
-                shutil.rmtree(
-                    root / NAME / VERSION, ignore_errors=True
-                )  # damaged, or is_prepared had said so
-                shutil.copytree(workshop / NAME, root / NAME, dirs_exist_ok=True, copy_function=shutil.move)
-            finally:
-                shutil.rmtree(workshop, ignore_errors=True)
+            _download(root)
     except filelock.Timeout:
         raise DataError(
             f"another process is downloading cats_vs_dogs to {root}: wait for it, or restart its kernel."
         ) from None
-    except OSError as error:
+    except DataError:
+        raise
+    except Exception as error:  # of TFDS, requests, zipfile, TensorFlow, the system: it did not work
         raise _failed(error) from None
     return root
 
 
-def _prepare_in(workshop: Path) -> None:
+def _download(root: Path) -> None:
+    workshop, target = root / f"{NAME}.download", root / NAME / VERSION
+    shutil.rmtree(workshop, ignore_errors=True)  # left behind by a process that was killed
     try:
-        builder = tfds.builder(NAME, data_dir=workshop)
-        builder.download_and_prepare(download_dir=workshop / "downloads")
-    except Exception as error:  # of TFDS, requests, zipfile, TensorFlow: all mean that it did not work
-        raise _failed(error) from None
+        tfds.builder(NAME, data_dir=workshop).download_and_prepare(download_dir=workshop / "downloads")
+        shutil.rmtree(target, ignore_errors=True)  # if it is there, it is damaged
+        target.parent.mkdir(exist_ok=True)
+        os.replace(workshop / NAME / VERSION, target)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
 
 
 def _failed(error: Exception) -> DataError:

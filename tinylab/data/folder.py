@@ -120,10 +120,10 @@ def _visible(folder: Path) -> list[Path]:
     """What is in a folder, by name, without hidden entries such as .DS_Store and .ipynb_checkpoints."""
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path that no system has
         raise DataError(
-            f"{folder} is no folder that can be read ({error.strerror}); expected one with a sub-folder of "
-            "pictures for each class."
+            f"{folder} is no folder that can be read ({error}); expected one with a sub-folder of pictures "
+            "for each class."
         ) from None
 
 

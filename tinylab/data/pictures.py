@@ -4,6 +4,7 @@ Whatever the source is, `load` gives the same thing: three tf.data datasets of (
 nothing unless it is asked for "cats_vs_dogs" by name.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,11 @@ def load(source: str | Path | None = None, limit: int | None = None) -> Pictures
     if source == "cats_vs_dogs":
         root = cats_vs_dogs.prepare()
         return _with_tfds("cats_vs_dogs", source, limit, CATS_VS_DOGS_NOTE, data_dir=root)
-    return _from_folder(source, limit)
+    if not isinstance(source, str | Path):
+        raise DataError(
+            f"source is {source!r}; expected 'cats_vs_dogs', 'photographs', a folder, or None to choose."
+        )
+    return _from_folder(Path(os.path.expanduser(source)), limit)
 
 
 def _with_tfds(name: str, source: str, limit: int | None, note: str, **where) -> Pictures:
@@ -99,8 +104,7 @@ def _with_tfds(name: str, source: str, limit: int | None, note: str, **where) ->
     return Pictures(*splits, classes, counts, source, _note(note, counts["test"]))
 
 
-def _from_folder(source: str | Path, limit: int | None) -> Pictures:
-    root = Path(source).expanduser()
+def _from_folder(root: Path, limit: int | None) -> Pictures:
     found = folder.find(root, limit)
     counts = {split: len(entries) for split, entries in found.splits.items()}
     labels = [label for _, label in found.splits["test"]]
