@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tinylab import one_operator, runners
+from tinylab import arena, one_operator, runners
 from tinylab.affine import AffineParams, quantize
 from tinylab.errors import DataError, ModelFileError, TinylabError
 from tinylab.fixed_point import multiply_double, multiply_fixed_point, quantize_multiplier, real_multiplier
@@ -237,11 +237,18 @@ def test_it_has_kernels_of_its_own(load, dense_files, kernels):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("dynamic_range", r"Hybrid models are not supported on TFLite Micro \(CONV_2D, operator 2\)\.$"),
-        ("float16", r"was not true \(DEQUANTIZE, operator \d\)\.$"),
+        (
+            "dynamic_range",
+            r"Hybrid models are not supported on TFLite Micro \(CONV_2D, operator 2\)\. This operator has "
+            r"float32 \(small_cnn/max_pooling2d/MaxPool\) beside int8 \(small_cnn/conv2d_1/Conv2D\); all of",
+        ),
+        (
+            "float16",
+            r"was not true \(DEQUANTIZE, operator \d\)\. This operator has float32 .* beside float16 ",
+        ),
     ],
 )
-def test_float_beside_integers_is_refused_in_its_own_words(load, cnn_files, tmp_path, recipe, message):
+def test_float_beside_integers_is_refused_and_named(load, cnn_files, tmp_path, recipe, message):
     path = tmp_path / "model.tflite"
     path.write_bytes(cnn_files[recipe])
     with pytest.raises(ModelFileError, match=message) as caught:
@@ -263,6 +270,12 @@ def test_an_operator_that_it_lacks_is_refused_by_name(load):
 def test_what_is_no_model_is_refused(load, content):
     with pytest.raises(ModelFileError):
         load(content)
+
+
+def test_a_file_cut_short_is_refused(load, dense_files):
+    content = dense_files["int8"]
+    with pytest.raises(ModelFileError, match="damaged or cut short"):
+        load(content[: len(content) // 2])
 
 
 @pytest.mark.slow
@@ -312,7 +325,10 @@ def test_an_arena_that_is_too_small_grows(load, dense_files, monkeypatch, first)
 @pytest.mark.parametrize(
     ("largest", "message"),
     [
-        (100, r"the signal SIGSEGV: its arena of 100 bytes may be too small .* It said: Failed to allocate"),
+        (
+            100,
+            r"the signal SIGSEGV and said: Failed to allocate .* its arena of 100 bytes is too small",
+        ),
         (500, r"refuses it: Failed to .* missing: "),
     ],
 )
@@ -322,6 +338,37 @@ def test_a_model_too_large_for_any_arena_is_refused(load, dense_files, monkeypat
         load(dense_files["int8"])
 
 
+def test_an_arena_of_a_given_size_is_taken_as_it_is(load, small, dense_files):
+    enough = arena.smallest(dense_files["int8"])
+    exact = micro.MicroRunner(dense_files["int8"], enough)
+    assert exact._child.arena == enough
+    assert np.array_equal(exact.predict(POINTS), small.predict(POINTS))
+    with pytest.raises(
+        TinylabError, match=rf"an arena of {enough - 1:,} bytes is too small for this model"
+    ) as caught:
+        micro.MicroRunner(dense_files["int8"], enough - 1)
+    assert "tinylab.arena.smallest finds what is enough" in str(caught.value)
+    assert np.array_equal(exact.predict(POINTS), small.predict(POINTS))
+
+
+def test_an_arena_so_small_that_the_process_dies_is_the_same_error(load, dense_files):
+    with pytest.raises(
+        TinylabError, match=r"an arena of 100 bytes is too small .* the signal SIGSEGV and said: "
+    ):
+        micro.MicroRunner(dense_files["int8"], arena=100)
+
+
+def test_a_model_that_no_arena_helps_is_refused_for_its_own_reason(load, cnn_files):
+    with pytest.raises(ModelFileError, match="Hybrid models are not supported"):
+        micro.MicroRunner(cnn_files["dynamic_range"], arena=100)
+
+
+@pytest.mark.parametrize("wrong", [{"arena": 0}, {"arena": 2**40}, {"seconds": 0}, {"seconds": float("nan")}])
+def test_what_is_no_size_and_no_time_is_refused(load, dense_files, wrong):
+    with pytest.raises(TinylabError, match=f"{next(iter(wrong))}=.* expected"):
+        micro.MicroRunner(dense_files["int8"], **wrong)
+
+
 # The process
 
 
@@ -329,25 +376,41 @@ def test_a_killed_process_is_an_error_and_the_next_call_has_a_new_one(small):
     expected = small.predict(POINTS)
     first = process_of(small)
     os.kill(first.pid, signal.SIGKILL)
-    with pytest.raises(ModelFileError, match="Micro ended with the signal SIGKILL: its arena of "):
+    with pytest.raises(
+        ModelFileError, match=r"Micro ended with the signal SIGKILL\. The next call starts it anew"
+    ):
         small.predict(POINTS)
     assert np.array_equal(small.predict(POINTS), expected)
     assert not first.is_running()
 
 
-def test_a_process_that_does_not_answer_is_given_up(small, monkeypatch):
-    first = process_of(small)
-    monkeypatch.setattr(micro, "SECONDS", 0.3)
+def test_a_process_that_does_not_answer_is_given_up(load, dense_files):
+    runner = micro.MicroRunner(dense_files["int8"], seconds=0.3)
+    first = process_of(runner)
     os.kill(first.pid, signal.SIGSTOP)
     with pytest.raises(ModelFileError, match=r"Micro gave no answer within 0\.3 seconds"):
-        small.predict(POINTS)
+        runner.predict(POINTS)
     assert not first.is_running()
+
+
+def test_an_inference_without_end_is_ended_and_the_next_one_works(load):
+    from tinylab._tensorflow import tf
+
+    def loop(x):
+        return tf.while_loop(lambda y: tf.reduce_sum(y) > 0, lambda y: (y * 1,), (x,))[0]
+
+    runner = micro.MicroRunner(converted(loop, (1, 3)), seconds=0.5)
+    with pytest.raises(
+        ModelFileError, match=r"gave no answer within 0\.5 seconds\. The next call starts it anew"
+    ):
+        runner.predict(np.ones((1, 3)))
+    assert np.array_equal(runner.predict(-np.ones((1, 3))), -np.ones((1, 3)))
 
 
 def test_after_an_interruption_no_answer_is_taken_for_another(small, monkeypatch):
     expected = small.predict(POINTS)
 
-    def interrupted(child):
+    def interrupted(child, seconds):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
