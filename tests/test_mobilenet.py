@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from tests.test_models import a_changed_byte, cut_short, empty, no_zip, of_another_network
-from tinylab import models
-from tinylab._tensorflow import keras
+from tinylab import models, runners
+from tinylab._tensorflow import keras, tf
+from tinylab.affine import quantize
+from tinylab.conversion import Recipe, convert
+from tinylab.data import pictures
 from tinylab.errors import DataError
 from tinylab.models import backbone
 from tinylab.models.backbone import make
@@ -70,6 +73,59 @@ def test_another_source_is_refused(tmp_path):
     (tmp_path / "other.data").write_bytes(b"TFL3" * 1000)
     with pytest.raises(DataError, match="SHA-256 should be"):
         make.unpacked(tmp_path / "other.data")
+
+
+def photographs(split, size, limit):
+    """Tiles of the embedded photographs as the backbone takes them, (N, size, size, 3), and labels, (N,)."""
+    samples = list(getattr(pictures.load("photographs", limit=limit), split))
+    tiles = [tf.image.resize(image, (size, size), antialias=True) for image, _ in samples]
+    return np.stack(tiles) / np.float32(127.5) - 1, np.array([label for _, label in samples])
+
+
+def accuracy_of_least_squares(train, test):
+    """Share of test samples whose class a linear map, fitted with a little ridge, puts first."""
+    (x, labels), (x_test, labels_test) = train, test
+    x, x_test = (np.insert(a.reshape(len(a), -1), 0, 1, axis=1).astype(np.float64) for a in (x, x_test))
+    gram = x @ x.T
+    weights = np.linalg.solve(gram + 0.01 * np.trace(gram) / len(x) * np.eye(len(x)), np.eye(10)[labels])
+    return np.mean((x_test @ x.T @ weights).argmax(axis=1) == labels_test)
+
+
+@pytest.mark.slow
+def test_its_features_tell_photographs_apart_far_better_than_their_pixels_do(network):
+    splits = {split: photographs(split, 224, 400) for split in ("train", "test")}
+    features = {split: (network.predict(x, verbose=0), labels) for split, (x, labels) in splits.items()}
+    pixels = {split: photographs(split, 32, 400) for split in splits}
+    seen, unseen = (accuracy_of_least_squares(**samples) for samples in (features, pixels))
+    assert seen > unseen + 0.2
+
+
+@pytest.fixture(scope="module")
+def with_head():
+    """Makes the network of lesson 08 anew, with a head that is the same every time."""
+
+    def make_it():
+        network = models.mobilenet_v2()
+        classes = keras.layers.Dense(
+            10, "softmax", name="classes", kernel_initializer=keras.initializers.GlorotUniform(0)
+        )
+        return keras.Model(network.input, classes(network.output), name="pictures_to_classes")
+
+    return make_it
+
+
+@pytest.mark.slow
+def test_the_same_weights_give_the_same_file(with_head):
+    assert convert(with_head(), Recipe.FLOAT32) == convert(with_head(), Recipe.FLOAT32)
+
+
+@pytest.mark.slow
+def test_in_int8_the_integer_engine_answers_as_the_reference_kernels_to_the_bit(with_head):
+    x, _ = photographs("test", 224, 20)
+    content = convert(with_head(), Recipe.INT8, x)
+    q = quantize(x[:4], runners.load(content).inputs[0].params)
+    ours, theirs = runners.load(content, engine="integer"), runners.load(content, kernels="reference")
+    np.testing.assert_array_equal(ours.predict_integers(q), theirs.predict_integers(q))
 
 
 @pytest.mark.skipif(not SOURCE, reason="TINYLAB_BACKBONE_SOURCE does not name the source file")

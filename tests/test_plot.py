@@ -47,7 +47,7 @@ def layers(steps, sqnr):
 
 
 FIGURES = {
-    "images": lambda: plot.images(np.zeros((2, 4, 4, 1)), ["one", "two"]),
+    "images": lambda: plot.images([np.zeros((4, 4, 1)), np.zeros((6, 4, 3), np.uint8)], ["grey", "colour"]),
     "training": lambda: plot.training({"accuracy": [0.5, 0.6], "val_accuracy": [0.4, 0.5]}),
     "comparison": lambda: plot.comparison(compared(10.0, 20.0)),
     "number_line": lambda: plot.number_line(params_from_range(-3.0, 6.0), 1.0),
