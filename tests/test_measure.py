@@ -52,6 +52,14 @@ def test_accuracy_of_a_single_output_is_judged_at_one_half(sigmoid_file):
         assert measure.accuracy(sigmoid_file, x, labels) == expected
 
 
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_no_numbers_choose_no_class_and_are_never_right(lost):
+    for outputs in ([[0.1, lost], [0.1, 0.9]], [[lost], [0.9]]):
+        classes = measure.chosen(np.array(outputs))
+        assert classes.tolist() == [measure.NO_CLASS, 1]
+        assert measure.share(classes, classes) == 0.5
+
+
 @pytest.mark.parametrize(("samples", "labels"), [(5, 4), (4, 5), (0, 0)])
 def test_accuracy_needs_as_many_labels_as_samples_and_some(sigmoid_file, samples, labels):
     with pytest.raises(DataError, match=f"{samples} samples and {labels} labels"):

@@ -24,6 +24,7 @@ import html
 import math
 import textwrap
 from dataclasses import dataclass, replace
+from numbers import Real
 from os import PathLike
 
 import numpy as np
@@ -79,14 +80,15 @@ class Budget:
             if self.board not in boards.BOARDS:
                 raise DataError(f"no board {self.board!r}: there are {', '.join(boards.BOARDS)}.")
             self._set("board", boards.BOARDS[self.board])
-        if self.board:
-            self._set("flash", self.flash or self.board.flash - boards.INTERPRETER_FLASH)
-            self._set("ram", self.ram or self.board.ram)
-        for name, most in (("flash", None), ("ram", None), ("accuracy", 1), ("milliseconds", None)):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= (most or math.inf):
-                limit = " up to 1" if most else ""
+        for name in ("flash", "ram", "accuracy", "milliseconds"):
+            value, most = getattr(self, name), 1 if name == "accuracy" else math.inf
+            if value is not None and not (isinstance(value, Real) and 0 < value <= most):
+                limit = " up to 1" if most == 1 else ""
                 raise DataError(f"{name}={value!r}: a number above 0{limit} expected, or None.")
+        if self.board and self.flash is None:
+            self._set("flash", self.board.flash - boards.INTERPRETER_FLASH)
+        if self.board and self.ram is None:
+            self._set("ram", self.board.ram)
         if self.milliseconds and (not self.board or self.board.processor not in boards.MEASURED):
             raise DataError(
                 f"milliseconds are estimated on a board with one of {', '.join(boards.MEASURED)}; "
