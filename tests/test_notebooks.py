@@ -54,9 +54,14 @@ def test_the_lessons_of_this_release_are_there_and_no_others():
 
 def test_exercises_and_solutions_are_those_that_the_lessons_announce():
     announced = [lesson.name for lesson in READY if lesson.has_exercise]
-    for folder in ("exercises", "solutions"):
-        assert [path.stem for path in authoring.notebooks(folder)] == announced
+    assert [path.stem for path in authoring.notebooks("exercises")] == announced
+    assert [path.stem for path in authoring.notebooks("solutions")] == [*announced, "10_capstone"]
     assert list(EXERCISES) == announced
+
+
+def test_the_capstone_is_an_exercise_itself_and_none_is_made_from_its_solution():
+    assert "10_capstone" not in [path.stem for path in authoring.solutions_of_exercises()]
+    assert [path.stem for path in authoring.solutions_of_exercises()] == list(EXERCISES)
 
 
 @pytest.mark.parametrize("lesson", READY, ids=lambda lesson: lesson.name)
@@ -125,7 +130,7 @@ def test_relative_links_resolve(path):
         assert (path.parent / target).exists(), target
 
 
-@named(authoring.notebooks("solutions"))
+@named(authoring.solutions_of_exercises())
 def test_the_exercise_is_the_one_made_from_its_solution(path):
     exercise = ROOT / "exercises" / path.name
     made = authoring.exercise_from(authoring.read(path), exercise)

@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from tinylab.course import REPOSITORY
+from tinylab.course import LESSONS, REPOSITORY
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("notebooks", "exercises", "solutions")
@@ -51,6 +51,12 @@ def badge(notebook: Path) -> str:
 def notebooks(*folders: str) -> list[Path]:
     """The course's notebooks, in order."""
     return [path for folder in folders or FOLDERS for path in sorted((ROOT / folder).glob("*.ipynb"))]
+
+
+def solutions_of_exercises() -> list[Path]:
+    """The solutions that exercises are made from: not the capstone's, whose lesson is the exercise."""
+    exercises = {lesson.name for lesson in LESSONS if lesson.has_exercise}
+    return [path for path in notebooks("solutions") if path.stem in exercises]
 
 
 def with_badge_and_setup(notebook: NotebookNode, path: Path) -> NotebookNode:
@@ -86,7 +92,7 @@ def read(path: Path) -> NotebookNode:
 
 def write_exercises() -> None:
     """Write every exercise whose solution has changed."""
-    for solution in notebooks("solutions"):
+    for solution in solutions_of_exercises():
         path = ROOT / "exercises" / solution.name
         made = exercise_from(read(solution), path)
         if not path.exists() or sources(read(path)) != sources(made):

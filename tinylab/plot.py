@@ -302,12 +302,13 @@ def rounding_gradients(x: np.ndarray, rounded: np.ndarray, gradients: Mapping[st
     return _finished(figure)
 
 
-def by_seed(accuracies: pd.DataFrame, standard_error: float) -> Figure:
+def by_seed(accuracies: pd.DataFrame, standard_error: float, of: str = "images") -> Figure:
     """Accuracies of the same methods with several seeds: a dot a seed, a line at their mean.
 
     Args:
         accuracies: a row a seed, a column a method.
         standard_error: of one accuracy, for the number of test samples; drawn around the first method.
+        of: what the samples are.
     """
     figure, axes = plt.subplots(figsize=(8, 0.8 + 0.45 * accuracies.shape[1]), facecolor="white")
     middle = accuracies.iloc[:, 0].mean()
@@ -320,7 +321,7 @@ def by_seed(accuracies: pd.DataFrame, standard_error: float) -> Figure:
     axes.plot([], [], "o", color=ORANGE, label="one seed")
     axes.plot([], [], color=BLUE, lw=2, label="mean")
     axes.set_yticks(range(accuracies.shape[1]), accuracies.columns[::-1])
-    axes.set_xlabel("accuracy (share of images)")
+    axes.set_xlabel(f"accuracy (share of {of})")
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     _tidy(axes)
     return _finished(figure)

@@ -15,7 +15,8 @@ def motion_cnn(
 
     The convolutions are two-dimensional with a width of 1. As Conv1D, the converter would write an
     EXPAND_DIMS in front of each and a RESHAPE behind it, and quantization-aware training would take
-    none of them.
+    none of them. Layers have names, because a file holds them: Keras would number them on and on, and
+    the same network would become larger with every one that is made.
 
     Args:
         filters: channels of the first block; each following block has half as many again.
@@ -40,21 +41,23 @@ def motion_cnn(
 
     def convolved(x: keras.layers.Layer, layer: keras.layers.Layer) -> keras.layers.Layer:
         # 0.9, because a training this short is over before the usual 0.99 has forgotten its beginning
-        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(layer(x)))
+        x = layers.BatchNormalization(momentum=0.9, name=f"{layer.name}_norm")(layer(x))
+        return layers.ReLU(name=f"{layer.name}_relu")(x)
 
-    windows = x = layers.Input((WINDOW, 1, len(AXES)))
+    windows = x = layers.Input((WINDOW, 1, len(AXES)), name="windows")
     for block in range(blocks):
         channels, size = round(filters * 1.5**block), (kernel, 1)
         if separable and block:
-            x = convolved(x, layers.DepthwiseConv2D(size, padding="same", use_bias=False))
-            size = 1
-        x = convolved(x, layers.Conv2D(channels, size, padding="same", use_bias=False))
-        x = layers.MaxPooling2D((2, 1))(x)
-    if pooling == "average":
-        x = layers.GlobalAveragePooling2D()(x)
-    elif pooling == "max":
-        x = layers.GlobalMaxPooling2D()(x)
-    else:
-        x = layers.Flatten()(x)
-    x = layers.Dropout(0.3)(x)
-    return keras.Model(windows, layers.Dense(len(CLASSES), activation="softmax")(x), name="motion_cnn")
+            depthwise = layers.DepthwiseConv2D(size, padding="same", use_bias=False, name=f"depthwise{block}")
+            x, size = convolved(x, depthwise), 1
+        convolution = layers.Conv2D(channels, size, padding="same", use_bias=False, name=f"conv{block}")
+        x = convolved(x, convolution)
+        x = layers.MaxPooling2D((2, 1), name=f"pool{block}")(x)
+    last = {
+        "average": layers.GlobalAveragePooling2D,
+        "max": layers.GlobalMaxPooling2D,
+        "flatten": layers.Flatten,
+    }
+    x = layers.Dropout(0.3)(last[pooling](name=pooling)(x))
+    exercises = layers.Dense(len(CLASSES), activation="softmax", name="exercises")(x)
+    return keras.Model(windows, exercises, name="motion_cnn")

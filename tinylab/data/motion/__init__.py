@@ -5,6 +5,7 @@ second, along its own three axes, the acceleration (gravity included) and the sp
 recordings are kept whole; windows of two seconds are cut when they are asked for.
 """
 
+import functools
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -138,6 +139,12 @@ def prepare(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x, np.float32)
     if x.ndim != 3 or x.shape[1:] != (WINDOW, 6):
         raise DataError(f"windows of shape {x.shape} given, (N, {WINDOW}, 6) expected.")
-    trained_on = np.concatenate([r.signal for r in recordings() if r.subject in SUBJECTS["train"]])
-    mean, deviation = (statistic(trained_on, axis=0, dtype=np.float64) for statistic in (np.mean, np.std))
+    mean, deviation = _mean_and_deviation()
     return ((x - mean) / deviation).astype(np.float32)[:, :, np.newaxis]
+
+
+@functools.cache
+def _mean_and_deviation() -> tuple[np.ndarray, np.ndarray]:
+    """Of each axis, over the people to train on: float64 (6,)."""
+    signals = np.concatenate([r.signal for r in recordings() if r.subject in SUBJECTS["train"]])
+    return signals.mean(axis=0, dtype=np.float64), signals.std(axis=0, dtype=np.float64)

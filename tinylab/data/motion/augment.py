@@ -1,18 +1,9 @@
-"""Windows that could have been measured: on the other arm, or with the watch turned on the wrist.
+"""Windows as they would have been measured with the watch turned a little on the wrist.
 
-Six people are few. A network sees more of what people may do if every epoch shows it other variations.
+Six people are few. A network sees more of what others may do if every epoch shows it other turns.
 """
 
 import numpy as np
-
-# Seen in a mirror, acceleration changes its sign along x, and rotation, which is no vector but the product
-# of two, its sign along y and z.
-MIRROR = np.array([-1, 1, 1, 1, -1, -1], np.float32)
-
-
-def mirrored(x: np.ndarray) -> np.ndarray:
-    """Windows (..., 6) as the other arm would have moved: a mirror between left and right."""
-    return x * MIRROR
 
 
 def turned(x: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
