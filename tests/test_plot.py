@@ -48,6 +48,7 @@ def layers(steps, sqnr):
 
 FIGURES = {
     "images": lambda: plot.images([np.zeros((4, 4, 1)), np.zeros((6, 4, 3), np.uint8)], ["grey", "colour"]),
+    "windows": lambda: plot.windows(np.zeros((2, 5, 6)), ["one", "another"]),
     "training": lambda: plot.training({"accuracy": [0.5, 0.6], "val_accuracy": [0.4, 0.5]}),
     "comparison": lambda: plot.comparison(compared(10.0, 20.0)),
     "number_line": lambda: plot.number_line(params_from_range(-3.0, 6.0), 1.0),
@@ -81,6 +82,15 @@ def test_a_figure_has_labels_and_a_white_ground_and_can_be_saved(name, tmp_path)
         assert all(axes.get_xlabel() for axes in figure.axes if axes.get_xticklabels() and axes.axison)
     figure.savefig(tmp_path / "figure.png")
     assert not matplotlib.pyplot.get_fignums(), "an open figure would be shown twice in a notebook"
+
+
+def test_a_window_shows_acceleration_above_rotation_and_three_axes_of_each_over_seconds():
+    window = np.arange(24.0).reshape(1, 4, 6)
+    above, below = plot.windows(window, ["a window"]).axes
+    for axes, signal in ((above, window[0, :, :3]), (below, window[0, :, 3:])):
+        assert [line.get_label() for line in axes.lines] == ["x", "y", "z"]
+        assert np.array_equal([line.get_ydata() for line in axes.lines], signal.T)
+        assert np.allclose(axes.lines[0].get_xdata(), [0, 0.02, 0.04, 0.06])
 
 
 def test_colours_can_be_told_apart_without_colour_vision():
