@@ -44,7 +44,10 @@ def dense_files():
     from tinylab.conversion import Recipe, convert
 
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(4, "relu", input_shape=(3,), name="dense"), keras.layers.Dense(2)]
+    layers = [
+        keras.layers.Dense(4, "relu", input_shape=(3,), name="dense"),
+        keras.layers.Dense(2, name="dense_1"),
+    ]
     x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
     return {recipe.value: convert(keras.Sequential(layers), recipe, x) for recipe in Recipe}
 

@@ -360,6 +360,58 @@ def test_debug_with_kernels_that_keep_nothing_is_a_wrong_command_line(capsys):
     assert "invalid choice: 'default'" in capsys.readouterr().err
 
 
+# arena and c-array
+
+
+def test_arena_prints_parts_total_plan_and_smallest(tinylab, work):
+    pytest.importorskip("tflite_micro", reason="no tflite-micro for this machine")
+    from tinylab import arena, memory_plan
+
+    found, plan = arena.measure("int8.tflite"), memory_plan.plan("int8.tflite")
+    code, out, err = tinylab("arena", "int8.tflite", "--smallest")
+    assert (code, err) == (0, "")
+    for name, size in (*found.parts.items(), ("the whole arena", found.total)):
+        assert any(name in line and f"{size:,}" in line for line in out.splitlines())
+    assert f"{plan.size:,} bytes planned, {plan.peak:,} needed at the same time" in out
+    smallest = int(out.splitlines()[-1].split()[-2].replace(",", ""))
+    code, out, _ = tinylab("arena", "int8.tflite", "--json")
+    assert json.loads(out) == {
+        "total": found.total,
+        "tensors": found.tensors,
+        "persistent": found.persistent,
+        "parts": found.parts,
+        "smallest": None,
+        "plan": {"size": plan.size, "peak": plan.peak},
+    }
+    assert smallest > found.persistent
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("cut.tflite", "damaged or cut short"),
+        ("missing.tflite", "No such file"),
+        ("text.txt", "not a .tflite"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["arena"], ["c-array", "-o", "made"]])
+def test_arena_and_c_array_of_what_is_no_model_fail(fails, work, arguments, file, message):
+    (work / "cut.tflite").write_bytes((work / "int8.tflite").read_bytes()[:700])
+    assert message in fails(*arguments, file)
+    assert not (work / "made").exists()
+
+
+def test_c_array_writes_two_files_and_says_where(tinylab, work):
+    code, out, err = tinylab("c-array", "int8.tflite", "-o", "made", "--name", "motion")
+    assert (code, err) == (0, "")
+    assert sorted(path.name for path in (work / "made").iterdir()) == ["motion.cc", "motion.h"]
+    assert out == "made/motion.h\nmade/motion.cc: motion[] and motion_len\n"
+
+
+def test_c_array_under_a_name_that_is_none_fails(fails, work):
+    assert "C and C++ want a letter" in fails("c-array", "int8.tflite", "-o", "made", "--name", "my-model")
+
+
 # doctor, and the command itself
 
 

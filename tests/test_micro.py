@@ -13,10 +13,17 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.architectures import int8_file
 from tinylab import arena, one_operator, runners
 from tinylab.affine import AffineParams, quantize
 from tinylab.errors import DataError, ModelFileError, TinylabError
-from tinylab.fixed_point import multiply_double, multiply_fixed_point, quantize_multiplier, real_multiplier
+from tinylab.fixed_point import (
+    multiply_double,
+    multiply_fixed_point,
+    multiply_reduced,
+    quantize_multiplier,
+    real_multiplier,
+)
 from tinylab.one_operator import Values
 from tinylab.quiet import quiet
 from tinylab.runners import micro
@@ -58,7 +65,8 @@ def dense_in_fixed_point(x, weights, bias, x_params, w_params, params, activatio
     """FULLY_CONNECTED as a microcontroller computes it, for the integer engine."""
     sums = (x.reshape(-1, weights.shape[1]).astype(np.int64) - x_params.zero_point) @ weights.T + bias
     real = real_multiplier(x_params.scale, w_params.scale, params.scale)
-    return finished(multiply_fixed_point(sums, *quantize_multiplier(real)), params, activation)
+    multiply = multiply_reduced if params.dtype == "int16" else multiply_fixed_point
+    return finished(multiply(sums, *quantize_multiplier(real)), params, activation)
 
 
 def without_last_layers(model, count):
@@ -87,11 +95,11 @@ def representative():
     return data.arrays("fashion_mnist", "train")[0][:500].astype(np.float32) / 255
 
 
-def answers_of_three(load, model, representative, images):
-    """An int8 file's answers: micro, LiteRT's reference kernels, and ours with dense_in_fixed_point."""
+def answers_of_three(load, model, representative, images, recipe="int8"):
+    """A file's answers: micro, LiteRT's reference kernels, and ours with dense_in_fixed_point."""
     from tinylab.conversion import Recipe, convert
 
-    content = convert(model, Recipe.INT8, representative)
+    content = convert(model, Recipe(recipe), representative)
     ours = runners.load(content, engine="integer", kernels={"FULLY_CONNECTED": dense_in_fixed_point})
     reference = runners.load(content, kernels="reference")
     codes = quantize(images, reference.inputs[0].params)
@@ -116,6 +124,28 @@ def test_before_the_softmax_the_difference_is_one_code(load, trained, representa
     differences = answers.astype(int) - reference
     assert 0 < np.count_nonzero(differences) < 100
     assert np.abs(differences).max() == 1
+
+
+@pytest.mark.slow
+def test_with_activations_of_16_bits_dense_layers_round_with_a_multiplier_of_16_bits(
+    load, trained, representative, fashion
+):
+    logits = without_last_layers(trained, 0)
+    answers, reference, ours = answers_of_three(load, logits, representative, fashion[0][:500], "int16x8")
+    assert np.array_equal(answers, ours)
+    differences = answers.astype(int) - reference
+    assert 100 < np.count_nonzero(differences) < 2500  # of 5,000
+    assert np.abs(differences).max() <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "mobilenet_v1", "autoencoder", "motion_cnn"])
+def test_well_known_architectures_differ_in_the_rounding_of_dense_layers_only(load, name):
+    content = int8_file(name)
+    ours = runners.load(content, engine="integer", kernels={"FULLY_CONNECTED": dense_in_fixed_point})
+    shape = (8, *ours.inputs[0].shape[1:])
+    codes = np.random.default_rng(0).integers(-128, 128, shape, dtype=np.int8)
+    assert np.array_equal(load(content).predict_integers(codes), ours.predict_integers(codes))
 
 
 @pytest.mark.slow

@@ -13,6 +13,9 @@ Its int8 kernels answer what LiteRT's reference kernels answer, to the bit, with
   wrong wherever its output has another scale than its input.
 - LOGISTIC and TANH answer one or two input codes differently where the input's scale is 2 or more,
   which is far too coarse for them anyway.
+- With 16-bit activations, FULLY_CONNECTED has a multiplier of 16 bits, `fixed_point.multiply_reduced`, so
+  that every tenth code is another one. A SOFTMAX behind it differs in its last bit for one answer in a
+  thousand.
 
 Too small an arena can end the process with a segmentation fault, and so can a damaged file.
 Therefore the interpreter runs in a process of its own, `micro_child`: one for each runner, which ends
