@@ -175,13 +175,14 @@ def test_windows_of_another_shape_are_refused(shape):
 # Turned windows
 
 
-def test_turning_keeps_lengths_and_angles_between_moments():
+def test_turning_keeps_lengths_and_angles_also_between_acceleration_and_rotation():
     x, _ = data.arrays("motion", "validation")
     turned = augment.turned(x, 20, np.random.default_rng(0))
     assert turned.dtype == np.float32
     assert not np.allclose(turned, x, atol=0.1)
-    for sensor in (slice(0, 3), slice(3, 6)):
-        before, after = (array[..., sensor] @ array[..., sensor].swapaxes(1, 2) for array in (x, turned))
+    acceleration, rotation = slice(0, 3), slice(3, 6)
+    for one, other in [(acceleration, acceleration), (rotation, rotation), (acceleration, rotation)]:
+        before, after = (array[..., one] @ array[..., other].swapaxes(1, 2) for array in (x, turned))
         assert np.allclose(before, after, atol=1e-3)
 
 
