@@ -55,4 +55,4 @@ constraints: ## pin the newest versions that fit together (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --upgrade --no-header --no-annotate -o constraints.txt
 
 clean: ## remove the environment and what builds and tests left behind
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis notebooks/saved_model notebooks/debugging notebooks/*.tflite
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis notebooks/saved_model notebooks/debugging notebooks/microcontroller notebooks/*.tflite

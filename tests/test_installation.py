@@ -100,6 +100,12 @@ def test_the_wheel_carries_data_weights_licences_and_tested_versions(empty_envir
         "fashion_mnist.npz",
         "small_cnn.npz",
         "fashion_mnist/LICENSE.txt",
+        "mobilenet_v2.npz",
+        "backbone/LICENSE.txt",
+        "motion.npz",
+        "motion/LICENSE.txt",
+        "photographs/cat.jpg",
+        "photographs/README.md",
         "licenses/NOTICE",
         "tensorflow ",
     ):
