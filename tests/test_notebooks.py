@@ -15,6 +15,7 @@ from tinylab.check import (
     exercise_05,
     exercise_06,
     exercise_07,
+    exercise_09,
 )
 from tinylab.check.task import Task
 
@@ -28,6 +29,7 @@ EXERCISES = {
     "05_quantization_arithmetic": exercise_05,
     "06_integer_only_inference": exercise_06,
     "07_debugging": exercise_07,
+    "09_microcontroller": exercise_09,
 }
 EVERY = authoring.notebooks()
 

@@ -372,7 +372,7 @@ arena_size = Task(
 
 
 def _cases_of_boards(rng: np.random.Generator) -> list[tuple]:
-    """A model that fills a flash to the last byte, one that fills a RAM, and one too large for any board."""
+    """A model that fills a RAM to the last byte, one that fills a flash, and one too large for any board."""
     every = list(boards.BOARDS.values())
     chosen = [every[i] for i in rng.permutation(len(every))]
     program = (int(rng.integers(40_000, 90_000)), int(rng.integers(4_000, 9_000)))
@@ -381,8 +381,8 @@ def _cases_of_boards(rng: np.random.Generator) -> list[tuple]:
     flash, ram = int(rng.integers(10_000, 60_000)), int(rng.integers(5_000, 20_000))
     most = max(board.ram for board in chosen)
     return [
-        (full_flash.flash - program[0], ram, *program, chosen),
         (flash, full_ram.ram - program[1], *program, chosen),
+        (full_flash.flash - program[0], ram, *program, chosen),
         (flash, most - program[1] + 1, *program, chosen),
     ]
 
@@ -422,7 +422,7 @@ def _same_names(expected: Right, got: Any) -> str:
     if sorted(names) == sorted(expected.answer):
         return ""
     text = f"expected  {', '.join(expected.answer) or 'none'}\ngot       {', '.join(names)[:400] or 'none'}"
-    hits = [remark for remark, mistake in expected.mistakes.items() if sorted(names) == sorted(mistake)]
+    hits = [text for text, mistake in expected.mistakes.items() if names and sorted(names) == sorted(mistake)]
     return "\nperhaps   ".join([text, *hits[:1]])
 
 
