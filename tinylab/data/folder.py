@@ -56,10 +56,7 @@ def find(root: Path, limit: int | None) -> Folder:
             f"{root} has {len(classes)} sub-folders; expected one for each class, two classes or more, "
             "with the pictures of the class in it."
         )
-    if limit is not None and limit < len(classes):
-        raise DataError(
-            f"limit is {limit}; expected at least one picture for each of {len(classes)} classes."
-        )
+    check_limit(limit, classes)
     found = Folder(classes, {"train": [], "validation": [], "test": []})
     for entry in names:
         if not entry.is_dir():
@@ -73,6 +70,14 @@ def find(root: Path, limit: int | None) -> Folder:
     return found
 
 
+def check_limit(limit: int | None, classes: tuple[str, ...]) -> None:
+    """Refuse, with a DataError, a limit that leaves a class out of a split."""
+    if limit is not None and limit < len(classes):
+        raise DataError(
+            f"limit is {limit}; expected at least one picture for each of {len(classes)} classes."
+        )
+
+
 def read(file: Path) -> np.ndarray:
     """A picture as uint8 (height, width, 3): upright, its longer side at most 512 pixels, white behind it.
 
@@ -83,9 +88,8 @@ def read(file: Path) -> np.ndarray:
         with Image.open(file, formats=("JPEG", "PNG")) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
-            picture.draft(
-                None, (2 * SIDE, 2 * SIDE)
-            )  # a large jpeg is decoded at a half, a quarter, an eighth
+            # So that a large jpeg is decoded at a half, a quarter or an eighth of its size, which is fast
+            picture.draft(None, (2 * SIDE, 2 * SIDE))
             upright = _rgb(ImageOps.exif_transpose(picture))
             upright.thumbnail((SIDE, SIDE))
             return np.asarray(upright)
@@ -133,7 +137,7 @@ def _pictures(folder: Path, found: Folder) -> list[Path]:
         if entry.suffix.lower() in SUFFIXES and entry.is_file():
             files.append(entry)
         else:
-            found.leave_out("no .jpg or .png files", f"{folder.name}/{entry.name}")
+            found.leave_out("that are no .jpg or .png files", f"{folder.name}/{entry.name}")
     if len(files) < 3:
         raise DataError(
             f"{folder} has {len(files)} .jpg or .png files; expected at least 3, one each to train, validate "

@@ -32,7 +32,7 @@ SLICES = {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures in three splits, 80, 10 and 10 %, that have none in common.
+    """Pictures in three splits, about 80, 10 and 10 % of them; none is in two.
 
     Attributes:
         train, validation, test: tf.data.Dataset of (image, label): image uint8 (height, width, 3), where
@@ -94,10 +94,7 @@ def _with_tfds(name: str, source: str, limit: int | None, note: str, **where) ->
             name, split=list(SLICES.values()), with_info=True, as_supervised=True, **where
         )
     classes = tuple(info.features["label"].names)
-    if limit is not None and limit < len(classes):
-        raise DataError(
-            f"limit is {limit}; expected at least one picture for each of {len(classes)} classes."
-        )
+    folder.check_limit(limit, classes)
     sizes = [info.splits[piece].num_examples for piece in SLICES.values()]
     counts = {split: min(size, limit or size) for split, size in zip(SLICES, sizes, strict=True)}
     splits = [split.take(count) for split, count in zip(splits, counts.values(), strict=True)]
