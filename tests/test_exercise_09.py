@@ -336,7 +336,7 @@ MISTAKES = {
     "make_it_fit": {
         "float32": (only("float32"), "int8?"),
         "dynamic range": (only("dynamic_range"), "refuses"),
-        "float16": (only("float16"), "too many"),
+        "float16": (only("float16"), "refuses"),
         "int8 alone": (only("int8"), "alive from operator 0 to 1"),
         "the other network": (resnet, "too many"),
         "16x8": (only("int16x8"), "too many"),

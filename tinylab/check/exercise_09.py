@@ -540,46 +540,42 @@ def _is_within(budget: tuple[int, int, float], got: Any) -> str:
     if shapes != [(1, 28, 28, 1), (1, 10)]:
         return f"expected  from (1, 28, 28, 1) to (1, 10)\ngot       {', '.join(map(str, shapes))}"
     found = precision(content).verdict
-    if found.startswith("dynamic range"):
-        return f"got       {found}\nTensorFlow Lite Micro refuses int8 weights with float activations."
+    if found.startswith(("dynamic range", "float16")):
+        return f"got       {found}\nTensorFlow Lite Micro refuses that: all in int8, or all in float32."
     plan = memory_plan.plan(content)
     images, labels = data.arrays("fashion_mnist", "test")
     right = measure.accuracy(runner, images.astype(np.float32) / 255, labels)
-    faults = [len(content) > flash, plan.size > arena, right < required]
-    if not any(faults):
+    too_large, too_wide, too_low = len(content) > flash, plan.size > arena, right < required
+    if not (too_large or too_wide or too_low):
         return ""
-    lines = [
-        f"flash     {len(content):,} of {flash:,} bytes{_over(len(content) - flash)}",
-        f"arena     {plan.size:,} of {arena:,} bytes{_over(plan.size - arena)}",
-        f"accuracy  {right:.4f}, at least {required:.4f} is required{': too low' if faults[2] else ''}",
-    ]
-    return "\n".join([*lines, *(f"perhaps   {remark}" for remark in _advice(found, plan, faults)[:1])])
+    return (
+        f"flash     {len(content):,} of {flash:,} bytes{_over(len(content) - flash)}\n"
+        f"arena     {plan.size:,} of {arena:,} bytes{_over(plan.size - arena)}\n"
+        f"accuracy  {right:.4f}, at least {required:.4f} is required{': too low' if too_low else ''}\n"
+        f"perhaps   {_advice(found, plan, too_large, too_wide)}"
+    )
 
 
 def _over(excess: int) -> str:
     return f": {excess:,} too many" if excess > 0 else ""
 
 
-def _advice(found: str, plan: memory_plan.Plan, faults: list[bool]) -> list[str]:
-    """What may help, the most useful first."""
-    too_large, too_wide, too_low = faults
-    advice = []
+def _advice(found: str, plan: memory_plan.Plan, too_large: bool, too_wide: bool) -> str:
+    """What may help first."""
     if (too_large or too_wide) and "float32" in found:
-        advice.append(f"int8? This file: {found}.")
+        return f"int8? This file: {found}."
     if too_wide:
         largest = max(plan.blocks, key=lambda block: block.bytes)
-        advice.append(
+        return (
             f"the largest tensor, {largest.bytes:,} bytes, is alive from operator {largest.first} to "
             f"{largest.last}: fewer channels, a larger stride, or a smaller image make it smaller."
         )
     if too_large:
-        advice.append("fewer weights: which layer has most of them?")
-    if too_low and not (too_large or too_wide):
-        advice.append(
-            "is the given network, converted, within this budget already? If not: a longer training, or more "
-            "of the bytes that are left."
-        )
-    return advice
+        return "fewer weights: which layer has most of them?"
+    return (
+        "is the given network, converted, within this budget already? If not: a longer training, or more of "
+        "the bytes that are left."
+    )
 
 
 make_it_fit = Task(
