@@ -85,7 +85,7 @@ LESSONS = (
         True,
     ),
     Lesson("07_debugging", "Debugging a quantized model", 50, "find and mend the guilty layer", True, True),
-    Lesson("08_transfer_learning", "Transfer learning", 40, "repeat it all on pictures of your own", False),
+    Lesson("08_transfer_learning", "Transfer learning", 40, "repeat it all on pictures of your own", False, True),
     Lesson("09_microcontroller", "On a microcontroller", 50, "say on which board a model runs", True, True),
     Lesson("10_capstone", "Capstone: motion", 90, "deliver a model under a budget", False, True),
 )
