@@ -202,6 +202,8 @@ def test_candidates_and_front_are_where_the_table_has_them():
     assert drawn["float16"] == [(3, 0.8), (3, 0.95)]
     front = [(1, 0.7), (2, 0.9), (3, 0.95)]
     assert drawn["Pareto front"] == drawn["highest accuracy up to this flash"] == front
+    step = next(line for line in axes.lines if line.get_label() == "highest accuracy up to this flash")
+    assert step.get_drawstyle() == "steps-post"  # more accuracy only where there is a candidate with it
     assert [text.get_text() for text in axes.texts] == ["1", "2", "3"]
     key = [text.get_text() for text in axes.get_legend().get_texts()]
     assert key[-3:] == ["1: a", "2: b", "3: d"]

@@ -104,6 +104,14 @@ def test_what_failed_is_tried_again_and_what_was_measured_is_not(store):
     assert asked == [0, 1, 2, 1]
 
 
+def test_settings_come_first_and_the_error_last_whoever_fails(store):
+    def work(a, b=0):
+        return {"c": 1 / a}
+
+    table = search(work, [{"a": 0}, {"b": 2, "a": 1}], store)
+    assert list(table) == ["a", "b", "c", "error"]
+
+
 def test_numpy_numbers_are_numbers(store):
     def work(a, b):
         return {"total": np.float32(a + b)}
@@ -123,6 +131,21 @@ def test_only_what_is_missing_is_computed_and_other_lines_stay(counted, store):
     assert counted.asked == [(8, "int8"), (8, "float32"), (4, "int8"), (4, "float32")]
     assert len(table) == 3
     assert len(store.read_text().splitlines()) == 1 + 4
+
+
+def test_settings_in_another_order_are_the_same_candidate(counted, store):
+    search(counted.work, [{"filters": 8, "recipe": "int8"}], store)
+    search(counted.work, [{"recipe": "int8", "filters": 8}], store)
+    assert counted.asked == [(8, "int8")]
+
+
+def test_a_result_outlives_the_failure_of_another_search(counted, store):
+    """Two at once may try the same candidate, and only one of them fail."""
+    search(counted.work, CANDIDATES[:1], store)
+    with store.open("a") as file:
+        print(json.dumps({"settings": CANDIDATES[0], "error": "MemoryError: "}), file=file)
+    assert search(counted.work, CANDIDATES[:1], store)["error"].tolist() == [""]
+    assert len(counted.asked) == 1
 
 
 def test_after_ctrl_c_the_rest_is_computed(counted, store):

@@ -53,7 +53,8 @@ def search(
         dask worker tcp://address-of-the-scheduler:8786 --nthreads 1 --nworkers 2
 
     One thread a worker, because TensorFlow trains one model at a time in a process. Work that a dying
-    worker leaves behind, others do; after the fourth that dies on it, a candidate has failed.
+    worker leaves behind, others do; after the fourth that dies on it, a candidate has failed. Ctrl-C calls
+    off what has not begun; what a worker is at, it finishes for nothing.
 
     Args:
         work: takes the settings as keywords, returns a dict of what it measured: finite numbers, texts,
