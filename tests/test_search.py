@@ -468,6 +468,17 @@ def test_a_cluster_makes_the_same_table_as_this_machine(cluster, tmp_path):
 
 
 @pytest.mark.slow
+def test_no_candidate_waits_in_line_behind_another_which_might_kill_the_worker(cluster, store):
+    def work(a):
+        import distributed
+
+        return {"in_line": max(map(len, distributed.get_client().processing().values()))}
+
+    table = search(work, [{"a": a} for a in range(8)], store, scheduler=cluster.address)
+    assert table["in_line"].tolist() == [1] * 8
+
+
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_and_a_deadly_candidate_fails_alone(cluster, tmp_path, store):
     died = str(tmp_path / "died")
 

@@ -78,7 +78,7 @@ def search(
     missing = [settings for key, settings in asked.items() if "result" not in known.get(key, {})]
     if missing:
         found = _here(work, missing) if scheduler is None else _on_cluster(work, missing, scheduler)
-        with contextlib.closing(found):  # also when interrupted: a cluster has work to be called off
+        with contextlib.closing(found):  # also when interrupted: without its client, a cluster stops working
             for settings, outcome in found:
                 outcome = _checked(outcome, settings)
                 kept.append({"settings": settings, **outcome})
@@ -328,8 +328,6 @@ def _on_cluster(
                 f"{address}: the scheduler is gone. Start it again, and call search again: it goes on from "
                 "what is in the store."
             ) from error
-        finally:
-            client.cancel(list(running))
 
 
 def _gathered(future: Any) -> dict[str, Any]:
