@@ -48,6 +48,15 @@ def test_what_the_program_holds_is_the_file_aligned_byte_for_byte(compiled, cnn_
     assert compiled(*written) == (0, cnn_files["int8"])
 
 
+def test_the_alignment_is_asked_for_in_both_languages(dense_files, tmp_path):
+    """A large array is aligned on this machine even so; on others it is not."""
+    source = c_array.write(dense_files["int8"], tmp_path)[1].read_text()
+    assert (
+        "#ifdef __cplusplus\nalignas(16)\n#else\n_Alignas(16)\n#endif\nconst unsigned char model_data[]"
+        in source
+    )
+
+
 def test_two_models_go_into_one_program(compiled, dense_files, tmp_path):
     path = tmp_path / "a strange \\ name??/.tflite"
     path.parent.mkdir()

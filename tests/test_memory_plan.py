@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.architectures import ARCHITECTURES, int8_file
-from tests.conftest import slow
+from tests.architectures import int8_file
 from tests.networks import random_network
 from tinylab import arena, memory_plan, one_operator, tflite_file
 from tinylab.errors import ModelFileError, TinylabError
@@ -111,7 +110,8 @@ def test_a_network_is_planned_as_the_interpreter_plans_it(measured, cnn_files, r
     assert plan.size == plan.peak
 
 
-@pytest.mark.parametrize("name", slow(*ARCHITECTURES))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "mobilenet_v1", "autoencoder", "motion_cnn"])
 def test_well_known_architectures_are_planned_as_the_interpreter_plans_them(measured, name):
     plan = memory_plan.plan(int8_file(name))
     assert plan.size == measured(int8_file(name))
@@ -142,6 +142,19 @@ def test_buffers_of_reductions(measured, operator, dtype, axes):
     assert memory_plan.plan(content).size == measured(content)
 
 
+@pytest.mark.slow
+def test_weights_in_int4_are_unpacked_into_a_buffer(measured):
+    from tinylab import qat
+    from tinylab._tensorflow import keras
+
+    x = np.random.default_rng(0).normal(size=(50, 40)).astype(np.float32)
+    model = keras.Sequential([keras.layers.Dense(30, input_shape=(40,), name="dense")])
+    content = qat.convert(qat.quantization_aware(model, x, weight_bits=4), x)
+    buffers = [block.bytes for block in memory_plan.plan(content).blocks if block.name.startswith("scratch")]
+    assert buffers == [40 * 30]
+    assert memory_plan.plan(content).size == measured(content)
+
+
 # Refusals
 
 
@@ -160,3 +173,17 @@ def test_loops_are_refused():
 def test_what_is_no_model_is_refused(content):
     with pytest.raises(ModelFileError):
         memory_plan.plan(content)
+
+
+def test_a_corrupted_file_gives_a_plan_or_an_error(dense_files):
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        content = np.frombuffer(dense_files["int8"], np.uint8).copy()
+        content[rng.integers(8, len(content), 2)] = rng.integers(0, 256, 2)
+        try:
+            plan = memory_plan.plan(content.tobytes())
+            assert plan.peak <= plan.size
+        except TinylabError:
+            refused += 1
+    assert 0 < refused < 200

