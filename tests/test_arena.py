@@ -40,6 +40,7 @@ def test_the_same_model_measures_the_same_from_bytes_and_from_a_path(dense_files
     assert arena.measure(path) == arena.measure(dense_files["int8"])
 
 
+@pytest.mark.slow
 def test_the_smallest_arena_works_and_one_byte_less_does_not(cnn_files):
     content = cnn_files["int8"]
     smallest = arena.smallest(content)
@@ -49,6 +50,7 @@ def test_the_smallest_arena_works_and_one_byte_less_does_not(cnn_files):
     assert not runner.answers_in(smallest - 1)
 
 
+@pytest.mark.slow
 def test_making_the_plan_can_take_more_than_is_kept(dense_files):
     """Three tensors of 16 bytes leave no room in which to list them, their sizes and their lifetimes."""
     smallest = arena.smallest(dense_files["int8"])

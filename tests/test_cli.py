@@ -363,6 +363,7 @@ def test_debug_with_kernels_that_keep_nothing_is_a_wrong_command_line(capsys):
 # arena and c-array
 
 
+@pytest.mark.slow
 def test_arena_prints_parts_total_plan_and_smallest(tinylab, work):
     pytest.importorskip("tflite_micro", reason="no tflite-micro for this machine")
     from tinylab import arena, memory_plan

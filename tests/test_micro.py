@@ -369,6 +369,7 @@ def test_a_model_too_large_for_any_arena_is_refused(load, dense_files, monkeypat
         load(dense_files["int8"])
 
 
+@pytest.mark.slow
 def test_an_arena_of_a_given_size_is_taken_as_it_is(load, small, dense_files):
     enough = arena.smallest(dense_files["int8"])
     exact = micro.MicroRunner(dense_files["int8"], enough)
