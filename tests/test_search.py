@@ -275,16 +275,21 @@ def test_a_killed_process_loses_no_more_than_the_running_candidate(run_python, s
     assert lines_of(store) == 1 + 6
 
 
-def test_two_searches_at_once_write_whole_lines_to_one_store(run_python, store):
+def test_two_searches_at_once_write_whole_lines_to_one_store(run_python, store, tmp_path):
+    go = tmp_path / "go"
+    begin = f"import os, tinylab.search\nwhile not os.path.exists({str(go)!r}): pass\n"
     processes = [
-        run_python(script(store, 0, numbers), wait=False) for numbers in ("range(60)", "range(30, 90)")
+        run_python(begin + script(store, 0, numbers), wait=False)
+        for numbers in ("range(200)", "range(100, 300)")
     ]
-    for process, first in zip(processes, (0, 30), strict=True):
+    time.sleep(2)  # until both have imported what they need
+    go.touch()
+    for process, first in zip(processes, (0, 100), strict=True):
         out, err = process.communicate(timeout=60)
-        assert out.split() == [str(2 * a) for a in range(first, first + 60)], err
+        assert out.split() == [str(2 * a) for a in range(first, first + 200)], err
     header, *records = [json.loads(line) for line in store.read_text().splitlines()]
     assert header == {"tinylab_search": "__main__.work"}
-    assert {record["settings"]["a"] for record in records} == set(range(90))
+    assert {record["settings"]["a"] for record in records} == set(range(300))
 
 
 # What is refused
