@@ -110,11 +110,11 @@ def lesson(browser, lab_on_a_copy, request):
     page.close()
 
 
-READY = [lesson.name for lesson in course.LESSONS if lesson.ready]
+LESSONS = [lesson.name for lesson in course.LESSONS]
 ARITHMETIC = "05_quantization_arithmetic"
 
 
-@pytest.mark.parametrize("lesson", READY, indirect=True)
+@pytest.mark.parametrize("lesson", LESSONS, indirect=True)
 def test_a_lesson_runs_in_the_browser_without_an_error(lesson):
     outputs = lesson.outputs
     assert [
@@ -124,7 +124,7 @@ def test_a_lesson_runs_in_the_browser_without_an_error(lesson):
     assert not lesson.errors
 
 
-@pytest.mark.parametrize("lesson", READY, indirect=True)
+@pytest.mark.parametrize("lesson", LESSONS, indirect=True)
 def test_every_prediction_answers_to_mouse_or_key(lesson):
     rows = lesson.page.locator(".jp-OutputArea-output:has(.widget-button)")
     assert rows.count() >= 2

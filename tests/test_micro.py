@@ -139,6 +139,40 @@ def test_with_activations_of_16_bits_dense_layers_round_with_a_multiplier_of_16_
     assert np.abs(differences).max() <= 2
 
 
+@pytest.fixture(scope="module", params=["average", "max", "separable"])
+def motion_network(request):
+    """Lesson 10's network, trained for a moment."""
+    from tinylab import capstone
+
+    choice = {"separable": True} if request.param == "separable" else {"pooling": request.param}
+    return capstone.train(capstone.Design(epochs=1, **choice))
+
+
+@pytest.mark.slow
+def test_motion_networks_differ_in_the_rounding_of_dense_layers_only(load, motion_network):
+    from tinylab import capstone
+
+    representative, windows = (capstone.prepared(split)[0] for split in ("train", "test"))
+    answers, reference, ours = answers_of_three(load, motion_network, representative[:200], windows)
+    assert np.array_equal(answers, ours)
+    assert np.count_nonzero(answers != reference) < 10  # of 3,409
+    assert np.array_equal(answers.argmax(axis=1), reference.argmax(axis=1))
+
+
+@pytest.mark.slow
+def test_a_large_network_differs_in_the_rounding_of_dense_layers_only(load):
+    from tinylab import data, models
+    from tinylab._tensorflow import keras
+
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([models.mobilenet_v2(), keras.layers.Dense(10, "softmax")])
+    pictures = np.repeat(data.arrays("fashion_mnist", "test")[0][:24], 3, axis=-1)
+    pictures = pictures.repeat(8, axis=1).repeat(8, axis=2).astype(np.float32) / 127.5 - 1
+    answers, reference, ours = answers_of_three(load, network, pictures[:4], pictures)
+    assert np.array_equal(answers, ours)
+    assert np.count_nonzero(answers != reference) < 10  # of 240
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "autoencoder", "motion_cnn"])
 def test_well_known_architectures_differ_in_the_rounding_of_dense_layers_only(load, name):

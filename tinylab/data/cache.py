@@ -114,7 +114,7 @@ class EmbeddedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Remove what a killed process or a full disk left behind. The caller holds the lock."""
         if is_intact(cls._folder(root)):
             return  # another process has just prepared it
-        for leftover in (root / cls.name).glob(f"{cls.VERSION}*"):
+        for leftover in (root / cls.name).glob(f"*{cls.VERSION}*"):  # TFDS: incomplete.XXXXXX_1.0.0
             shutil.rmtree(leftover)
 
     def _prepare(self, root: Path, folder: Path, kwargs: dict) -> None:
