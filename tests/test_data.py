@@ -192,7 +192,7 @@ def no_checksums(root):
 
 
 def leftover_of_a_killed_process(root):
-    folder(root).rename(root / NAME / "1.0.0.incompleteABC123")
+    folder(root).rename(root / NAME / "incomplete.ABC123_1.0.0")  # as TFDS 4.9.10 calls it
 
 
 DAMAGES = [flipped_byte]
