@@ -90,7 +90,7 @@ _BOARDS = (
         "Cortex-M7",
         216,
         1 * MB,
-        320 * KB,
+        320 * KB,  # of 340: 16 are for instructions, 4 for backup
         "https://www.st.com/en/evaluation-tools/32f746gdiscovery.html",
     ),
     Board(
