@@ -107,6 +107,8 @@ def lesson(browser, lab_on_a_copy, request):
     opened = Lesson(page, lab_on_a_copy.address, request.param)
     opened.run()
     yield opened
+    # Eleven kernels, with a gigabyte or two each, are too many to keep.
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.close()
 
 
