@@ -45,7 +45,15 @@ def test_what_is_needed_at_the_same_time_lies_apart(wanted):
 def test_a_plan_takes_no_less_than_the_peak_and_no_more_than_all_blocks(wanted):
     plan = Plan(tuple(place(wanted)))
     assert plan.peak <= plan.size <= sum(want.bytes for want in wanted)
-    assert plan.peak == max(plan.alive)
+    needed = [sum(w.bytes for w in wanted if w.first <= n <= w.last) for n in range(-1, 100)]
+    assert plan.peak == max(needed)
+    assert plan.alive == needed[1 : len(plan.alive) + 1]
+
+
+def test_an_input_that_no_operator_reads_and_nothing_at_all_have_a_plan():
+    unread = Plan(tuple(place([Want("", 16, -1, -1)])))
+    assert (unread.size, unread.peak, unread.alive) == (16, 16, [])
+    assert (Plan(()).size, Plan(()).peak, Plan(()).alive) == (0, 0, [])
 
 
 @given(WANTS)

@@ -66,17 +66,18 @@ class Plan:
     @property
     def size(self) -> int:
         """Bytes from the start of the arena to the end of the last block."""
-        return max(block.end for block in self.blocks)
+        return max((block.end for block in self.blocks), default=0)
 
     @property
     def peak(self) -> int:
         """The most bytes that are needed at the same time: no planner can do with less."""
-        return max(self.alive, default=0)
+        inputs = sum(block.bytes for block in self.blocks if block.first < 0)  # before the first operator
+        return max([inputs, *self.alive])
 
     @property
     def alive(self) -> list[int]:
         """Bytes needed while each operator runs."""
-        steps = range(max(block.last for block in self.blocks) + 1)
+        steps = range(max((block.last for block in self.blocks), default=-1) + 1)
         return [sum(b.bytes for b in self.blocks if b.first <= step <= b.last) for step in steps]
 
 
