@@ -76,3 +76,17 @@ def run_python(tmp_path):
         return out
 
     return run
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A Dask scheduler and two workers; workers that are killed come back."""
+    pytest.importorskip("distributed")
+    from tests.dask_cluster import Cluster
+
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        made.add_workers(2)
+        yield made
+    finally:
+        made.end()

@@ -19,6 +19,7 @@ FLOORS = (
         "memory_plan",
         "arena",
         "c_array",
+        "cluster",
     ),
     ("_tensorflow", "data", "models", "conversion", "qat", "equalization"),
     ("measure", "debug", "boards", "search", "scorecard", "capstone"),

@@ -12,9 +12,7 @@ import contextlib
 import inspect
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,11 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from tinylab.errors import DataError, TinylabError
+from tinylab import cluster
+from tinylab.errors import DataError
 from tinylab.progress import progress
 
 LOCK_SECONDS = 30
-CONNECT_SECONDS = 5  # for a scheduler to answer
-WORKER_SECONDS = 10  # for a first worker to be there
-DISTRIBUTION = "tinylab-course"
 HEADER = "tinylab_search"  # key in the store's first line; its value names the function
 
 Work = Callable[..., Mapping[str, Any]]
@@ -45,16 +41,9 @@ def search(
     tried once more. Other candidates in it stay there, and are not shown. The store knows the function
     by its name only: after a change of what it does, take a new one.
 
-    With a scheduler, Dask's workers do the work, several candidates at a time. It needs the package
-    distributed (`pip install "tinylab-course[cluster]"`) and, on each machine, the same versions of
-    Python and tinylab. In a terminal each, on the machines of your choice:
-
-        dask scheduler
-        dask worker tcp://address-of-the-scheduler:8786 --nthreads 1 --nworkers 2
-
-    One thread a worker, because TensorFlow trains one model at a time in a process. Work that a dying
-    worker leaves behind, others do; after the fourth that dies on it, a candidate has failed. Ctrl-C calls
-    off what has not begun; what a worker is at, it finishes for nothing.
+    With a scheduler, the workers of a Dask cluster do the work, several candidates at a time:
+    `tinylab.cluster` says how to start one. One thread a worker, because TensorFlow trains one model at a
+    time in a process.
 
     Args:
         work: takes the settings as keywords, returns a dict of what it measured: finite numbers, texts,
@@ -75,14 +64,13 @@ def search(
     asked = _by_key(candidates, work)
     kept = _Store(Path(store), _name(work))
     known = kept.read()
-    missing = [settings for key, settings in asked.items() if "result" not in known.get(key, {})]
+    missing = {key: settings for key, settings in asked.items() if "result" not in known.get(key, {})}
     if missing:
-        found = _here(work, missing) if scheduler is None else _on_cluster(work, missing, scheduler)
-        with contextlib.closing(found):  # also when interrupted: without its client, a cluster stops working
-            for settings, outcome in found:
-                outcome = _checked(outcome, settings)
-                kept.append({"settings": settings, **outcome})
-                known[_key(settings)] = outcome
+        # closed also when interrupted: without its client, a cluster stops working
+        with contextlib.closing(_found(work, missing, scheduler)) as found:
+            for key, result, error in found:
+                known[key] = {"error": error} if error else _checked(result, asked[key])
+                kept.append({"settings": asked[key], **known[key]})
     return _table(list(asked.values()), [known[key] for key in asked])
 
 
@@ -181,11 +169,8 @@ def _by_key(candidates: Iterable[Settings], work: Work) -> dict[str, Settings]:
     return asked
 
 
-def _checked(outcome: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """An outcome as the store keeps it: {"result": {...}} or {"error": "..."}."""
-    if "error" in outcome:
-        return outcome
-    result = outcome["result"]
+def _checked(result: Any, settings: Settings) -> dict[str, Any]:
+    """What work returned, as the store keeps it: {"result": {...}} or {"error": "..."}."""
     if not isinstance(result, Mapping) or not result:
         raise DataError(f"work returned {result!r:.80}: a dict of numbers and texts by their names expected.")
     result = {name: v.item() if isinstance(v, np.generic) else v for name, v in result.items()}
@@ -286,95 +271,11 @@ class _Store:
 # Doing the work
 
 
-def _attempt(work: Work, settings: Settings) -> dict[str, Any]:
-    try:
-        return {"result": work(**settings)}
-    except Exception as error:
-        return {"error": _said(error)}
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _here(work: Work, missing: list[Settings]) -> Iterator[tuple[Settings, dict[str, Any]]]:
-    for settings in progress(missing, "searching"):
-        yield settings, _attempt(work, settings)
-
-
-def _on_cluster(
-    work: Work, missing: list[Settings], address: str
-) -> Iterator[tuple[Settings, dict[str, Any]]]:
-    try:
-        import distributed
-    except ImportError:
-        raise TinylabError(
-            'a scheduler needs the package distributed: pip install "tinylab-course[cluster]".'
-        ) from None
-    with _connected(address) as client:
-        waiting, running = deque(missing), {}
-        finished = distributed.as_completed(loop=client.loop)
-        try:
-            for _ in progress(missing, "searching"):
-                # No more than can run: those in line behind a deadly candidate would be blamed as well.
-                while waiting and len(running) < max(1, sum(client.nthreads().values())):
-                    future = client.submit(_attempt, work, waiting[0], pure=False)
-                    running[future] = waiting.popleft()
-                    finished.add(future)
-                future = next(finished)
-                yield running.pop(future), _gathered(future)
-        except (OSError, CancelledError) as error:  # the client cancels what nobody can tell it about
-            raise TinylabError(
-                f"{address}: the scheduler is gone. Start it again, and call search again: it goes on from "
-                "what is in the store."
-            ) from error
-
-
-def _gathered(future: Any) -> dict[str, Any]:
-    try:
-        return future.result()
-    except (OSError, CancelledError):
-        raise  # the scheduler is gone
-    except Exception as error:  # of Dask's own: workers died, or could not unpack work
-        return {"error": _said(error)}
-
-
-@contextlib.contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """A client of a scheduler that has workers like this process."""
-    import distributed
-
-    if "://" not in address:  # Dask would start a cluster of its own for an empty one
-        raise TinylabError(f'scheduler {address!r}: an address such as "tcp://127.0.0.1:8786" expected.')
-    try:
-        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except Exception as error:  # of any kind, if something else answers there
-        raise TinylabError(
-            f"{address}: no Dask scheduler answers there ({_said(error)}). In a terminal, `dask scheduler` "
-            "starts one and shows its address."
-        ) from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=WORKER_SECONDS)
-        except TimeoutError:
-            raise TinylabError(
-                f"{address}: the scheduler has no workers. In a terminal, "
-                f"`dask worker {address} --nthreads 1 --nworkers 2` starts two."
-            ) from None
-        _compare_versions(client.get_versions(packages=[DISTRIBUTION]))
-        yield client
-
-
-def _compare_versions(versions: dict[str, Any]) -> None:
-    """Refuse workers that would not understand what they are sent, or would measure something else."""
-    own = _versions(versions["client"])
-    for address, worker in versions["workers"].items():
-        if _versions(worker) != own:
-            raise TinylabError(f"worker {address} has {_versions(worker)}; the same as here expected: {own}.")
-
-
-def _versions(machine: dict[str, Any]) -> str:
-    packages = machine["packages"]
-    python = ".".join(packages["python"].split(".")[:2])
-    tinylab = packages[DISTRIBUTION] or "not installed"
-    return f"Python {python}, distributed {packages['distributed']}, {DISTRIBUTION} {tinylab}"
+def _found(work: Work, missing: dict[str, Settings], scheduler: str | None) -> Iterator[tuple[str, Any, str]]:
+    """Key, result, error of each candidate, as they come."""
+    if scheduler is None:
+        for key, settings in progress(missing.items(), "searching"):
+            yield key, *cluster.attempt(work, settings)
+    else:
+        with cluster.connected(scheduler) as client:
+            yield from cluster.results(client, work, missing, "searching")
