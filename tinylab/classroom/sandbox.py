@@ -1,0 +1,417 @@
+"""Where a learner's notebook runs: in a process of its own, behind the best wall that this system has.
+
+Three kinds of wall. With Linux' namespaces, which need no other program, a process that has imported
+TensorFlow already is copied for each notebook, and the copy goes behind the wall. Where the system keeps
+these for chosen programs, bubblewrap builds the same wall, and each notebook imports TensorFlow anew. Where
+there is neither, there are limits and a scratch folder, but the notebook can read what its teacher can.
+
+Memory, number of processes, output and time are watched from outside, whatever the wall.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import pickle
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tinylab.classroom import confinement, view
+from tinylab.classroom.exercises import Exercise
+from tinylab.errors import TinylabError
+
+START_SECONDS = 120  # for Python and TensorFlow to be imported, on a slow machine
+GRACE_SECONDS = 3  # between being asked to stop and being stopped
+WATCH_SECONDS = 0.2
+MORE = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PIP_NO_INDEX": "1",  # there is no network: pip should not wait for one
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TINYLAB_PROGRESS": "off",
+    "TQDM_DISABLE": "1",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a notebook may take.
+
+    Attributes:
+        seconds: for a cell, and for all cases of a task.
+        times: how many times as long for the whole notebook.
+        memory: bytes, of all its processes together.
+        disk: bytes of its scratch folder, and of a file.
+        processes: how many at once.
+        threads: of all processes together.
+        output: bytes of all outputs and answers together.
+    """
+
+    seconds: int = 120
+    times: int = 6
+    memory: int = 4 << 30
+    disk: int = 512 << 20
+    processes: int = 64
+    threads: int = 1000
+    output: int = 512 << 20
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """The wall that this system has.
+
+    Attributes:
+        name: "namespaces", "bubblewrap" or "none".
+        lacks: what a learner's code could do in spite of it, a sentence each.
+    """
+
+    name: str
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass
+class Run:
+    """What came of a notebook's run.
+
+    Attributes:
+        outputs: of each cell, by its number, as nbformat has them.
+        answers: what `exchange.dump` made of each task's answers; from a hostile process.
+        step: where it was last: "cell 3", a task's name, or "end".
+        stopped: why it ended before the end; "" if it did not.
+    """
+
+    outputs: dict[int, list[dict]] = field(default_factory=dict)
+    answers: dict[str, bytes] = field(default_factory=dict)
+    step: str = "start"
+    stopped: str = ""
+
+
+@functools.cache
+def isolation() -> Isolation:
+    """The best wall that this system has, found by trying."""
+    if sys.platform == "linux":
+        if _succeeds([sys.executable, "-I", confinement.__file__]):
+            return Isolation("namespaces")
+        if shutil.which("bwrap") and _succeeds([*_bubblewrap([], "/tmp", 1 << 20), "true"]):
+            return Isolation("bubblewrap")
+    lacks = [
+        "read and write whatever you can, this class's grades and other submissions among it",
+        "use the network",
+        "start processes that outlive the grading",
+    ]
+    if sys.platform != "linux":
+        lacks.append("take as much memory as there is, until it is noticed")
+    return Isolation("none", tuple(lacks))
+
+
+def _succeeds(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+class Sandbox:
+    """Runs notebooks of one exercise; several threads may use it at once. Close it when done."""
+
+    def __init__(self, exercise: Exercise, limits: Limits):
+        self.limits = limits
+        self._folder = Path(tempfile.mkdtemp(prefix="tinylab-grading-")).resolve()
+        self._view, self._scratch = self._folder / "view", self._folder / "scratch"
+        self._scratch.mkdir()
+        self._modules = view.make(exercise, self._view)
+        self._shown = [*_python_folders(), str(self._view)]
+        self._lock = threading.Lock()
+        self._server: tuple[subprocess.Popen, socket.socket] | None = None
+
+    def run(self, cells: dict[int, str], tasks: dict[str, bytes], seconds: float) -> Run:
+        """Run cells, then call the functions of tasks, in a new process.
+
+        Args:
+            cells: sources by their numbers.
+            tasks: pickled (cases, call) by name.
+            seconds: for all of it.
+
+        Raises:
+            TinylabError: no process could be started: no fault of the notebook's.
+        """
+        job = {
+            "cells": cells,
+            "tasks": tasks,
+            "seconds": self.limits.seconds,
+            "memory": self.limits.memory,
+            "file": self.limits.disk,
+            "processes": self.limits.threads,
+        }
+        with tempfile.TemporaryFile() as file:
+            pickle.dump(job, file)
+            file.flush()
+            file.seek(0)
+            begin = self._copied if isolation().name == "namespaces" else self._started
+            with begin(file.fileno()) as (process, frames):
+                return _watched(process, frames, self.limits, seconds)
+
+    def close(self) -> None:
+        """End what was started, and remove what was written."""
+        with self._lock:
+            if self._server:
+                process, line = self._server
+                line.close()
+                process.kill()
+                process.wait()
+                self._server = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _copied(self, job: int) -> Iterator[tuple[psutil.Process | None, int]]:
+        """A copy of the process that has imported everything."""
+        reading, writing = os.pipe()
+        try:
+            with self._lock:
+                process = self._ask_server([job, writing])
+        finally:
+            os.close(writing)
+        try:
+            yield process, reading
+        finally:
+            os.close(reading)
+            _kill(process)
+
+    def _ask_server(self, files: list[int]) -> psutil.Process | None:
+        for _ in range(2):  # it may have been killed for want of memory
+            process, line = self._server or self._serve()
+            try:
+                socket.send_fds(line, [b"!"], files)
+                number = int.from_bytes(line.recv(8), "little")
+                if number:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        return psutil.Process(number)
+                    return None
+            except OSError:
+                pass
+            line.close()
+            process.kill()
+            process.wait()
+            self._server = None
+        raise TinylabError("no process for a notebook could be started; is there memory left?")
+
+    def _serve(self) -> tuple[subprocess.Popen, socket.socket]:
+        ours, theirs = socket.socketpair()
+        asked = {
+            "modules": [*self._modules, "IPython", "matplotlib.pyplot", "matplotlib_inline.backend_inline"],
+            "shown": self._shown,
+            "scratch": str(self._scratch),
+            "scratch_bytes": self.limits.disk,
+        }
+        process = subprocess.Popen(
+            [*_CHILD, json.dumps(asked)], stdin=theirs, env=self._environment, **_quietly(self._scratch)
+        )
+        theirs.close()
+        ours.settimeout(START_SECONDS)
+        try:
+            if ours.recv(8) != b"ready":
+                raise OSError
+        except OSError:
+            process.kill()
+            process.wait()
+            raise TinylabError("the process that notebooks are run in could not be started.") from None
+        self._server = process, ours
+        return self._server
+
+    @contextlib.contextmanager
+    def _started(self, job: int) -> Iterator[tuple[psutil.Process | None, int]]:
+        """A process from the beginning, behind bubblewrap's wall or none."""
+        scratch = Path(tempfile.mkdtemp(dir=self._folder))
+        command = _CHILD
+        if isolation().name == "bubblewrap":
+            command = [*_bubblewrap(self._shown, str(scratch), self.limits.disk), *_CHILD]
+        environment = confinement.environment(str(scratch), str(self._view), MORE)
+        process = subprocess.Popen(
+            command, stdin=job, env=environment, **{**_quietly(scratch), "stdout": subprocess.PIPE}
+        )
+        try:
+            found = None
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found = psutil.Process(process.pid)
+            yield found, process.stdout.fileno()
+        finally:
+            _kill(found)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            process.stdout.close()
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return confinement.environment(str(self._scratch), str(self._view), MORE)
+
+
+_CHILD = [sys.executable, "-m", "tinylab.classroom.child"]
+
+
+def _quietly(folder: Path) -> dict[str, Any]:
+    return {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "cwd": folder,
+        "start_new_session": True,
+    }
+
+
+def _python_folders() -> list[str]:
+    """Where this Python and its packages are; not the folder that this tinylab is in, if it is a clone's."""
+    own = view.PACKAGE.parent
+    packages = [path for path in sys.path if path and Path(path).is_dir() and Path(path) != own]
+    packages = [path for path in packages if "site-packages" in path or "dist-packages" in path]
+    return list(dict.fromkeys([sys.prefix, sys.base_prefix, *packages]))
+
+
+def _bubblewrap(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]:
+    """bubblewrap's command line for the wall that `confinement.confine` builds."""
+    command = [
+        "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+    ]
+    for folder in ("/tmp", "/dev/shm"):
+        command += ["--size", str(scratch_bytes), "--tmpfs", folder]
+    etc = [f"/etc/{name}" for name in confinement.SETTINGS]
+    for path in [*confinement.SYSTEM, *etc, *shown]:
+        if os.path.islink(path):
+            command += ["--symlink", os.readlink(path), path]
+        elif os.path.exists(path):
+            command += ["--ro-bind", path, path]
+    return [*command, "--size", str(scratch_bytes), "--tmpfs", scratch, "--chdir", scratch]
+
+
+# Watching
+
+
+def _watched(process: psutil.Process | None, frames: int, limits: Limits, seconds: float) -> Run:
+    """Read frames until their end, while the processes stay within the limits."""
+    run, buffer = Run(), bytearray()
+    received, header = 0, None
+    now = time.monotonic()
+    over, step_over, next_look = now + seconds, now + START_SECONDS + limits.seconds, now
+    with selectors.DefaultSelector() as selector:
+        selector.register(frames, selectors.EVENT_READ)
+        while True:
+            ready = selector.select(WATCH_SECONDS)
+            now = time.monotonic()
+            if ready:
+                chunk = os.read(frames, 1 << 20)
+                received += len(chunk)
+                buffer += chunk
+                if not chunk:
+                    run.stopped = "" if run.step == "end" else "ended its process"
+                    return run
+                before = run.step
+                header = _understand(buffer, header, run)
+                if run.step == "end":
+                    return run
+                if run.step != before:
+                    step_over = now + limits.seconds + GRACE_SECONDS
+            if received > limits.output:
+                run.stopped = f"wrote more than {limits.output >> 20} MB"
+            elif now > step_over:
+                run.stopped = f"did not end within {limits.seconds} s"
+            elif now > over:
+                run.stopped = "had no time left: the whole notebook took too long"
+            elif process and now > next_look:
+                run.stopped = _excess(process, limits)
+                next_look = now + WATCH_SECONDS
+            if run.stopped:
+                return run
+
+
+def _understand(buffer: bytearray, header: dict | None, run: Run) -> dict | None:
+    """Take whole frames off a buffer; what makes no sense ends the run, as its process's fault."""
+    while True:
+        if header is None:
+            line, found, _ = bytes(buffer[:4096]).partition(b"\n")
+            if not found:
+                if len(buffer) > 4096:
+                    run.stopped = "wrote to files that are not its own"
+                return None
+            try:
+                header = dict(json.loads(line))
+                header["bytes"] = int(header.get("bytes", 0))
+            except (ValueError, TypeError, RecursionError):
+                run.stopped = "wrote to files that are not its own"
+                return None
+            del buffer[: len(line) + 1]
+        if len(buffer) < header["bytes"]:
+            return header
+        payload = bytes(buffer[: header["bytes"]])
+        del buffer[: header["bytes"]]
+        _keep(header, payload, run)
+        header = None
+
+
+def _keep(header: dict, payload: bytes, run: Run) -> None:
+    if "begins" in header:
+        run.step = str(header["begins"])
+    elif "task" in header:
+        run.answers[str(header["task"])] = payload
+    elif "cell" in header:
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            number = int(header["cell"])
+            run.outputs[number] = [dict(output) for output in json.loads(payload)]
+
+
+def _excess(process: psutil.Process, limits: Limits) -> str:
+    """What the processes take too much of; "" if nothing."""
+    try:
+        every = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return ""
+    if len(every) > limits.processes:
+        return f"had more than {limits.processes} processes"
+    memory, threads = 0, 0
+    for one in every:
+        with contextlib.suppress(psutil.Error):
+            threads += one.num_threads()
+            memory += _own_memory(one)
+    if threads > limits.threads:
+        return f"had more than {limits.threads} threads"
+    return f"took more than {limits.memory / (1 << 30):.3g} GB of memory" if memory > limits.memory else ""
+
+
+def _own_memory(process: psutil.Process) -> int:
+    """Bytes; what copies of a process share is counted in part, where the system tells."""
+    try:
+        with open(f"/proc/{process.pid}/smaps_rollup") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) << 10
+    except (OSError, StopIteration):
+        return process.memory_info().rss
+
+
+def _kill(process: psutil.Process | None) -> None:
+    """A process, and all that it started."""
+    if process is None:
+        return
+    every = [process]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        every += process.children(recursive=True)
+    for one in reversed(every):
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    psutil.wait_procs(every, timeout=10)
