@@ -26,8 +26,8 @@ STUB = "raise NotImplementedError  # your code here"
 MARKED = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION", re.DOTALL | re.MULTILINE)
 # Kept out of committed notebooks: what differs from machine to machine.
 STRIPPED = "metadata.widgets cell.metadata.execution metadata.language_info.version"
-# Warnings and progress would differ from run to run.
-QUIET = {"TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+# Warnings and progress would differ from run to run; an author's own tasks are not done by running solutions.
+QUIET = {"TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "TINYLAB_PROGRESS": "off"}
 
 SETUP = f"""\
 # Set-up: in Colab this installs the course; elsewhere it does nothing.

@@ -1,4 +1,4 @@
-"""The command `tinylab`: inspect, convert, run, compare, debug models; arena and c-array for a chip; doctor.
+"""The command `tinylab`: inspect, convert, run, compare, debug; arena, c-array; progress, doctor.
 
 An error that a user can put right is one line on stderr and exit code 1, never a traceback.
 """
@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("file", metavar="FILE")
     made.add_argument("-o", "--output", metavar="DIR", required=True)
     made.add_argument("--name", default="model_data", help="of the array and the files; default model_data")
+
+    made = command("progress", progress, "which tasks of the exercises are done, and what comes next")
+    _add_json(made)
 
     made = command("doctor", doctor, "what is on this machine, and what to do about what is missing")
     _add_json(made)
@@ -334,6 +337,25 @@ def c_array(chosen: argparse.Namespace) -> None:
 
     header, source = c_array.write(chosen.file, chosen.output, chosen.name)
     print(f"{header}\n{source}: {chosen.name}[] and {chosen.name}_len")
+
+
+def progress(chosen: argparse.Namespace) -> None:
+    """Print the learner's own record."""
+    from tinylab import record
+
+    known = record.read()
+    if chosen.json:
+        _print_json({"exercises": known.states, "next": known.next, "note": known.note})
+        return
+    table = Table("exercise", Column("done", no_wrap=True), "tasks", box=box.SIMPLE)
+    for exercise, states in known.states.items():
+        names = {state: [t for t, s in states.items() if s == state] for state in record.STATES}
+        done = len(names[record.DONE])
+        tasks = "\n".join(f"{state}: {', '.join(tasks)}" for state, tasks in names.items() if tasks)
+        mark = "[green]✓[/green]" if done == len(states) else " "
+        table.add_row(exercise, f"{mark} {done} of {len(states)}", tasks)
+    Console(highlight=False).print(table)
+    print(known.next, known.note, sep="\n")
 
 
 def doctor(chosen: argparse.Namespace) -> int:

@@ -87,3 +87,15 @@ def road_map() -> pd.DataFrame:
     """The lessons as a table: minutes, and what one can do afterwards."""
     rows = [(lesson.name, lesson.minutes, lesson.can) for lesson in LESSONS]
     return pd.DataFrame(rows, columns=["lesson", "minutes", "afterwards you can"]).set_index("lesson")
+
+
+def leading_to(exercise: str) -> tuple[Lesson, ...]:
+    """The lessons to read before an exercise: its own, and those right before it that have no exercise.
+
+    >>> [lesson.name for lesson in leading_to("09_microcontroller")]
+    ['08_transfer_learning', '09_microcontroller']
+    """
+    own = first = [lesson.name for lesson in LESSONS].index(exercise)
+    while first > 1 and not LESSONS[first - 1].has_exercise:  # whoever asks has seen lesson 00
+        first -= 1
+    return LESSONS[first : own + 1]
