@@ -8,7 +8,7 @@ import pytest
 import tinylab
 
 FLOORS = (
-    ("errors", "quiet", "machine", "progress", "flatbuffer", "affine", "fixed_point"),
+    ("errors", "quiet", "machine", "progress", "flatbuffer", "affine", "fixed_point", "palette"),
     (
         "tflite_file",
         "byte_account",

@@ -1,8 +1,7 @@
 """Pictures: labelled, with units, and readable in light and dark themes and without colour vision.
 
 Every figure has a white ground of its own, so that a dark page does not swallow its text, and takes
-its colours from the palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), which people
-without full colour vision can tell apart.
+its colours from `palette`, which people without full colour vision can tell apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +20,9 @@ from tinylab.data.motion import RATE
 from tinylab.debug import ROUNDING, LayerErrors
 from tinylab.measure import Comparison
 from tinylab.memory_plan import Plan
+from tinylab.palette import BLUE, GREEN, HATCHES, ORANGE, PALETTE
 from tinylab.search import pareto_front
 
-BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
-PALETTE = (BLUE, ORANGE, GREEN, "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
-HATCHES = ("", "//", "..", "\\\\", "xx", "--", "++", "oo")
 MARKS = "os^vDPX*"
 
 
