@@ -101,6 +101,15 @@ def _parser() -> argparse.ArgumentParser:
     made = command("progress", progress, "which tasks of the exercises are done, and what comes next")
     _add_json(made)
 
+    classroom = commands.add_parser("classroom", help="for teachers: exercises to hand out")
+    steps = classroom.add_subparsers(required=True, metavar="STEP")
+    description = "write exercises as a folder and a zip to hand out, or as a course for nbgrader"
+    made = steps.add_parser("release", help=description, description=description)
+    made.set_defaults(command=release)
+    made.add_argument("exercises", metavar="EXERCISE", nargs="*", help="number (05) or name; none: all")
+    made.add_argument("-o", "--output", metavar="DIR", required=True, help="new, or an earlier release")
+    made.add_argument("--nbgrader", action="store_true", help="write a course directory for nbgrader")
+
     made = command("doctor", doctor, "what is on this machine, and what to do about what is missing")
     _add_json(made)
     return parser
@@ -356,6 +365,20 @@ def progress(chosen: argparse.Namespace) -> None:
         table.add_row(exercise, f"{mark} {done} of {len(states)}", tasks)
     Console(highlight=False).print(table)
     print(known.next, known.note, sep="\n")
+
+
+def release(chosen: argparse.Namespace) -> None:
+    """Write exercises to hand out."""
+    from tinylab.classroom import release
+
+    exercises = release.choose(chosen.exercises)
+    if chosen.nbgrader:
+        release.nbgrader_course(chosen.output, exercises)
+        written = "a course for nbgrader: hand out what is in release, and call nbgrader in this folder"
+    else:
+        *_, archive = release.release(chosen.output, exercises)
+        written = f"{archive.name} holds all of it, to upload"
+    print(*(exercise.name for exercise in exercises), f"{chosen.output}: {written}", sep="\n")
 
 
 def doctor(chosen: argparse.Namespace) -> int:
