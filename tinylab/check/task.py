@@ -1,22 +1,27 @@
 """What an exercise task is: cases to try, the right answers, how to compare them, hints.
 
 A task works in two halves, so that a grader can put a wall between them: `collect` calls the
-learner's function, `judge` compares its answers with the reference and never sees the function.
+learner's function and needs nothing of a task but its cases, `judge` compares the answers with the
+reference and never sees the function.
 """
 
 import enum
 import html
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from tinylab import record
 from tinylab.errors import TinylabError
 from tinylab.quiet import quiet
 
 NOTEBOOK_SEED = 1
 MOST_SHOWN = 12  # elements of an array that are written out
+LONGEST = 120  # characters of a value that is shown
+LONGEST_MESSAGE = 2000  # of what is said about an answer
 
 
 class Outcome(enum.Enum):
@@ -35,6 +40,70 @@ class Answers:
     values: list[Any]
     error: str = ""
     attempted: bool = True
+
+
+class Foreign:
+    """Stands for an answer that did not leave the learner's process: a function, say.
+
+    Its class is named like the class of that answer (`foreign`), so whoever looks at its type reads
+    what was given.
+
+    Attributes:
+        text: the answer in a few words.
+        remark: why it had to stay, where that helps; "" else.
+    """
+
+    def __init__(self, text: str, remark: str = ""):
+        self.text, self.remark = text, remark
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def foreign(library: str, kind: str, text: str, remark: str = "") -> Foreign:
+    """A Foreign whose type is called `kind`, of a module `library`."""
+    return type(kind, (Foreign,), {"__module__": library})(text, remark)
+
+
+def asked(function: Callable, *arguments: Any) -> Any:
+    """Call a learner's function: how most tasks do it."""
+    return function(*arguments)
+
+
+def collect(
+    function: Callable, cases: Sequence[tuple], name: str, call: Callable[..., Any] = asked
+) -> Answers:
+    """Call the learner's function on every case, until it raises.
+
+    Args:
+        function: the learner's.
+        cases: a tuple of arguments each.
+        name: of the function that is asked for.
+        call: what asks it, `Task.call`.
+    """
+    if not callable(function):
+        return Answers([], f"expected the function {name}, got {in_short(function)}")
+    values: list[Any] = []
+    # nbgrader gives 0 to a cell that writes to stderr, and LiteRT does
+    with quiet():
+        for arguments in cases:
+            try:
+                values.append(call(function, *arguments))
+            except NotImplementedError as error:
+                if _raised_by(function, error):
+                    return Answers(values, attempted=False)
+                return Answers(values, "NotImplementedError: is a function that yours calls still blank?")
+            except (Exception, SystemExit) as error:
+                return Answers(values, error_in_short(error))
+    return Answers(values)
+
+
+def _raised_by(function: Callable, error: Exception) -> bool:
+    """Whether a function raised this itself, and nothing that it called."""
+    place = error.__traceback__
+    while place and place.tb_next:
+        place = place.tb_next
+    return place is not None and place.tb_frame.f_code is getattr(function, "__code__", None)
 
 
 @dataclass(frozen=True)
@@ -86,6 +155,8 @@ class Task:
         reference: the right answer to a case.
         compare: what is wrong with an answer, given the right one, in words; "" if nothing is.
         hints: from a nudge to nearly the answer.
+        call: how the learner's function is asked, given it and a case, and what of its answer leaves
+            the learner's process.
     """
 
     name: str
@@ -93,56 +164,59 @@ class Task:
     reference: Callable[..., Any]
     compare: Callable[[Any, Any], str]
     hints: tuple[str, ...]
+    call: Callable[..., Any] = asked
 
     def __call__(self, function: Callable) -> Result:
         """Check a function at once: what the last line of a notebook's check cell does."""
-        return self.judge(self.collect(function, NOTEBOOK_SEED), NOTEBOOK_SEED)
+        result = self.judge(self.collect(function, NOTEBOOK_SEED), NOTEBOOK_SEED)
+        if result.outcome is not Outcome.NOT_ATTEMPTED:
+            record.keep(self.cases.__module__[-2:], self.name, done=result.outcome is Outcome.RIGHT)
+        return result
 
     def collect(self, function: Callable, seed: int) -> Answers:
-        """Call the learner's function on every case, until it raises."""
-        if not callable(function):
-            return Answers([], f"expected the function {self.name}, got {_short(function)}")
-        values: list[Any] = []
-        # nbgrader gives 0 to a cell that writes to stderr, and LiteRT does
+        """Call the learner's function on every case of a seed, until it raises."""
+        return collect(function, self.cases(np.random.default_rng(seed)), self.name, self.call)
+
+    def expected(self, seed: int) -> list[tuple[tuple, Any]]:
+        """The cases of a seed, and the right answer to each."""
         with quiet():
-            for arguments in self.cases(np.random.default_rng(seed)):
-                try:
-                    values.append(function(*arguments))
-                except NotImplementedError as error:
-                    learners = error.__traceback__.tb_next
-                    if learners is not None and learners.tb_next is None:  # raised by the blank itself
-                        return Answers(values, attempted=False)
-                    return Answers(values, "NotImplementedError: is a function that yours calls still blank?")
-                except (Exception, SystemExit) as error:
-                    return Answers(values, f"{type(error).__name__}: {error}")
-        return Answers(values)
+            cases = self.cases(np.random.default_rng(seed))
+            return [(arguments, self.reference(*arguments)) for arguments in cases]
 
     def judge(self, answers: Answers, seed: int) -> Result:
-        """Compare answers with the reference, up to the first that differs."""
+        """Compare answers with the right ones to this seed's cases, up to the first that differs."""
+        return self.judge_against(answers, self.expected(seed) if answers.attempted else [])
+
+    def judge_against(self, answers: Answers, expected: Sequence[tuple[tuple, Any]]) -> Result:
+        """The same with what `expected` gave, which serves for any number of learners."""
         if not answers.attempted:
             return Result(self.name, Outcome.NOT_ATTEMPTED, "", self.hints)
-        cases = self.cases(np.random.default_rng(seed))
         with quiet():
-            for arguments, value in zip(cases, answers.values, strict=False):
-                wrong = self._fault(arguments, value)
+            for (arguments, right), value in zip(expected, answers.values, strict=False):
+                wrong = self._fault(right, value)
                 if wrong:
-                    given = ", ".join(map(_short, arguments)) or "nothing"
-                    return Result(self.name, Outcome.WRONG, f"given     {given}\n{wrong}", self.hints)
+                    given = ", ".join(map(in_short, arguments)) or "nothing"
+                    return self._result(Outcome.WRONG, f"given     {given}\n{wrong}")
         if answers.error:
-            return Result(self.name, Outcome.ERROR, answers.error, self.hints)
-        if len(answers.values) != len(cases):
-            return Result(
-                self.name, Outcome.WRONG, f"{len(answers.values)} answers to {len(cases)} cases", self.hints
-            )
-        return Result(self.name, Outcome.RIGHT, "", self.hints)
+            return self._result(Outcome.ERROR, answers.error)
+        if len(answers.values) != len(expected):
+            return self._result(Outcome.WRONG, f"{len(answers.values)} answers to {len(expected)} cases")
+        return self._result(Outcome.RIGHT, "")
 
-    def _fault(self, arguments: tuple, value: Any) -> str:
+    def _result(self, outcome: Outcome, message: str) -> Result:
+        return Result(self.name, outcome, shortened(message, LONGEST_MESSAGE), self.hints)
+
+    def _fault(self, right: Any, value: Any) -> str:
+        """What is wrong with an answer; it may be anything, also what its comparison cannot bear."""
         if value is None:
             return "got       None: is there a return at the end of the function?"
         try:
-            return self.compare(self.reference(*arguments), value)
+            wrong = self.compare(right, value)
         except TinylabError as error:  # an answer that our own tools refuse says why
-            return f"got       {_short(value)}\n{error}"
+            return f"got       {in_short(value)}\n{error}"
+        except Exception as error:
+            return f"got       {in_short(value)}, which cannot be compared\n{error_in_short(error)}"
+        return f"{wrong}\n{value.remark}".rstrip() if wrong and isinstance(value, Foreign) else wrong
 
 
 @dataclass(frozen=True)
@@ -215,16 +289,45 @@ def identical(kinds: str = "") -> Callable[[Right, Any], str]:
 
 
 def _differs(expected: Any, got: Any) -> str:
-    return f"expected  {_short(expected)}\ngot       {_short(got)}"
+    return f"expected  {in_short(expected)}\ngot       {in_short(got)}"
 
 
-def _short(value: Any) -> str:
-    """A value in a few words."""
+class _Shown(reprlib.Repr):
+    """A repr that goes neither far nor deep: what is cut off at LONGEST anyway is not written first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 6
+        self.maxtuple = self.maxlist = self.maxarray = self.maxset = self.maxfrozenset = self.maxdeque = 60
+        self.maxdict = self.maxlong = self.maxstring = self.maxother = 10 * LONGEST
+
+
+def in_short(value: Any) -> str:
+    """A value in a few words, whatever it is."""
+    try:
+        return shortened(_text(value), LONGEST)
+    except Exception:  # a value of a learner's class, or a number that is too long to be written
+        return type(value).__name__
+
+
+def _text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return f"{len(value):,} bytes"
-    if isinstance(value, np.ndarray) and value.size > MOST_SHOWN:
-        return f"array {value.dtype} {value.shape}"
+    if isinstance(value, np.ndarray):
+        return f"array {value.dtype} {value.shape}" if value.size > MOST_SHOWN else np.array2string(value)
     if hasattr(value, "layers"):
         return f"model {value.name!r}"
-    text = np.array2string(value) if isinstance(value, np.ndarray) else repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+    return _Shown().repr(value)
+
+
+def error_in_short(error: BaseException) -> str:
+    """An error's type, and what it says."""
+    try:
+        return shortened(f"{type(error).__name__}: {error}", LONGEST_MESSAGE)
+    except Exception:  # an error of a learner's own class may fail to say anything
+        return type(error).__name__
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, or its beginning and three dots."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
