@@ -69,7 +69,7 @@ def test_importing_tinylab_imports_neither_tensorflow_nor_litert(run_python):
     assert not {"tensorflow", "tf_keras", "keras", "ai_edge_litert", "numpy"} & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["cli", "tflite_file", "affine", "errors", "quiet", "course"])
+@pytest.mark.parametrize("module", ["cli", "tflite_file", "affine", "errors", "quiet", "course", "record"])
 def test_what_needs_no_tensorflow_does_not_import_it(run_python, module):
     loaded = run_python(f"import sys, tinylab.{module}; print(*sys.modules)").split()
     assert not {"tensorflow", "tf_keras", "keras"} & set(loaded)
