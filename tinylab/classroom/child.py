@@ -24,6 +24,7 @@ from tinylab.classroom import confinement
 
 MOST_TEXT = 100_000  # characters of a cell's outputs that are kept, each stream and each display
 MOST_OUTPUTS = 200  # of a cell
+NICE = 15  # who watches goes first
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,9 @@ def work(job: Job, frames: io.RawIOBase) -> None:
     shell = _shell(outputs)
     for number, source in job.cells.items():
         _send(frames, {"begins": f"cell {number}"})
-        shell.execution_count = number
         with _time_limit(job.seconds), _captured(outputs):
             shell.run_cell(source, store_history=True)
-        _send(frames, {"cell": number}, _as_json(outputs))
+        _send(frames, {"cell": number}, _as_json(outputs, number))
         outputs.clear()
     for name, pickled in job.tasks.items():
         _send(frames, {"begins": name})
@@ -153,12 +153,12 @@ def _shell(outputs: list[dict]) -> Any:
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
-    def keep(kind: str, data: dict, metadata: dict | None, **more: Any) -> None:
+    def keep(kind: str, data: dict, metadata: dict | None) -> None:
         size = sum(len(str(value)) for value in data.values())
         if len(outputs) >= MOST_OUTPUTS or size > 20 * MOST_TEXT:
             data = {"text/plain": f"({size:,} characters, not shown)"}
         if len(outputs) <= MOST_OUTPUTS:
-            outputs.append({"output_type": kind, "data": data, "metadata": metadata or {}, **more})
+            outputs.append({"output_type": kind, "data": data, "metadata": metadata or {}})
 
     class Publisher(DisplayPublisher):
         def publish(self, data: dict, metadata: dict | None = None, **_: Any) -> None:
@@ -168,7 +168,7 @@ def _shell(outputs: list[dict]) -> Any:
         def write_output_prompt(self) -> None: ...
 
         def write_format_data(self, format_dict: dict, md_dict: dict | None = None) -> None:
-            keep("execute_result", format_dict, md_dict, execution_count=self.shell.execution_count)
+            keep("execute_result", format_dict, md_dict)
 
     class Shell(InteractiveShell):
         def enable_gui(self, gui: Any = None) -> None: ...
@@ -180,14 +180,17 @@ def _shell(outputs: list[dict]) -> Any:
 
     config = Config({"HistoryManager": {"enabled": False}})
     shell = Shell.instance(
-        config=config, display_pub_class=Publisher, displayhook_class=Hook, colors="NoColor"
+        config=config, display_pub_class=Publisher, displayhook_class=Hook, colors="NoColor", xmode="Plain"
     )
     with contextlib.suppress(Exception):
         shell.run_line_magic("matplotlib", "inline")
     return shell
 
 
-def _as_json(outputs: list[dict]) -> bytes:
+def _as_json(outputs: list[dict], number: int) -> bytes:
+    for output in outputs:
+        if output["output_type"] == "execute_result":
+            output["execution_count"] = number
     return json.dumps(outputs, default=repr).encode(errors="replace")
 
 
@@ -206,6 +209,7 @@ def begin(job_file: int, frame_file: int, wall: Callable[[], None]) -> NoReturn:
         with open(job_file, "rb") as file:
             job = Job(**pickle.load(file))
         wall()
+        os.nice(NICE)
         confinement.limit(job.memory, job.file, job.processes)
         nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):

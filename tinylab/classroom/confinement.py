@@ -29,7 +29,9 @@ LEARNER = 1000  # user and group behind the wall; whose they are before it does 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/sys/devices/system/cpu")
 SETTINGS = ("alternatives", "fonts", "group", "ld.so.cache", "localtime", "nsswitch.conf", "passwd")
 DEVICES = ("null", "zero", "full", "random", "urandom")
-ROOM_FOR_PROCESSES = 1024  # the highest process number behind the wall, on kernels that have one for each
+ROOM_FOR_PROCESSES = (
+    320  # the highest process number behind the wall, on kernels that have one for each (6.14)
+)
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 

@@ -35,8 +35,13 @@ from tinylab.errors import TinylabError
 
 START_SECONDS = 120  # for Python and TensorFlow to be imported, on a slow machine
 GRACE_SECONDS = 3  # between being asked to stop and being stopped
-WATCH_SECONDS = 0.2
+WATCH_SECONDS = 0.1
+THREADS = 2  # of a notebook: several may run at once, on a machine of any size
 MORE = {
+    **dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"),
+        str(THREADS),
+    ),
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PIP_NO_INDEX": "1",  # there is no network: pip should not wait for one
     "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -63,8 +68,8 @@ class Limits:
     times: int = 6
     memory: int = 4 << 30
     disk: int = 512 << 20
-    processes: int = 64
-    threads: int = 1000
+    processes: int = 32
+    threads: int = 300
     output: int = 512 << 20
 
 
@@ -186,8 +191,12 @@ class Sandbox:
         try:
             yield process, reading
         finally:
+            if process:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()  # the kernel ends all that is behind the wall
+            while os.read(reading, 1 << 20):  # until there is nobody left to write
+                pass
             os.close(reading)
-            _kill(process)
 
     def _ask_server(self, files: list[int]) -> psutil.Process | None:
         for _ in range(2):  # it may have been killed for want of memory
@@ -385,13 +394,15 @@ def _excess(process: psutil.Process, limits: Limits) -> str:
         return ""
     if len(every) > limits.processes:
         return f"had more than {limits.processes} processes"
-    memory, threads = 0, 0
+    threads, memory = 0, 0
     for one in every:
         with contextlib.suppress(psutil.Error):
             threads += one.num_threads()
-            memory += _own_memory(one)
+            memory += one.memory_info().rss
     if threads > limits.threads:
         return f"had more than {limits.threads} threads"
+    if memory > limits.memory:  # copies share memory, which is counted many times: look closer
+        memory = sum(map(_own_memory, every))
     return f"took more than {limits.memory / (1 << 30):.3g} GB of memory" if memory > limits.memory else ""
 
 
@@ -401,7 +412,9 @@ def _own_memory(process: psutil.Process) -> int:
         with open(f"/proc/{process.pid}/smaps_rollup") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) << 10
     except (OSError, StopIteration):
-        return process.memory_info().rss
+        with contextlib.suppress(psutil.Error):
+            return process.memory_info().rss
+        return 0
 
 
 def _kill(process: psutil.Process | None) -> None:
@@ -411,7 +424,6 @@ def _kill(process: psutil.Process | None) -> None:
     every = [process]
     with contextlib.suppress(psutil.NoSuchProcess):
         every += process.children(recursive=True)
-    for one in reversed(every):
+    for one in every:  # behind a wall of namespaces, the first takes all others with it
         with contextlib.suppress(psutil.Error):
             one.kill()
-    psutil.wait_procs(every, timeout=10)
