@@ -110,9 +110,32 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("-o", "--output", metavar="DIR", required=True, help="new, or an earlier release")
     made.add_argument("--nbgrader", action="store_true", help="write a course directory for nbgrader")
 
+    made = command("grade", grade, "grade what a class handed in, and write grades and feedback")
+    made.add_argument(
+        "submissions", metavar="SUBMISSIONS", help="a folder, or the zip file that an LMS gives"
+    )
+    made.add_argument(
+        "-o", "--output", metavar="GRADES", required=True, help="new, or an earlier run's to go on"
+    )
+    where = made.add_mutually_exclusive_group()
+    where.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="notebooks at a time; default 1"
+    )
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://...:8786")
+    made.add_argument(
+        "--seconds", type=_positive, default=None, metavar="S", help="that a cell, or a task, may take"
+    )
+
     made = command("doctor", doctor, "what is on this machine, and what to do about what is missing")
     _add_json(made)
     return parser
+
+
+def _positive(text: str) -> int:
+    """A number from the command line."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number, 1 or more, expected")
+    return int(text)
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -379,6 +402,31 @@ def release(chosen: argparse.Namespace) -> None:
         *_, archive = release.release(chosen.output, exercises)
         written = f"{archive.name} holds all of it, to upload"
     print(*(exercise.name for exercise in exercises), f"{chosen.output}: {written}", sep="\n")
+
+
+def grade(chosen: argparse.Namespace) -> None:
+    """Grade a class, and say how it did, and where to look."""
+    from tinylab.classroom import gradebook
+    from tinylab.classroom.sandbox import Limits
+
+    limits = Limits(seconds=chosen.seconds) if chosen.seconds else Limits()
+    try:
+        graded = gradebook.grade(chosen.submissions, chosen.output, chosen.jobs, chosen.scheduler, limits)
+    except KeyboardInterrupt:
+        raise TinylabError("interrupted. What is graded is kept: the same command goes on with it.") from None
+    numbers = [Column(heading, justify="right") for heading in ("handed in", "mean points", "of")]
+    table = Table("exercise", *numbers, box=box.SIMPLE)
+    reports: dict[str, list] = {}
+    for one in graded:
+        if one.report and one.counts:
+            reports.setdefault(one.exercise, []).append(one.report)
+    for exercise, those in sorted(reports.items()):
+        mean = np.mean([report.points for report in those])
+        table.add_row(exercise, str(len(those)), f"{mean:.1f}", str(len(those[0].tasks)))
+    Console(markup=False, highlight=False).print(table)
+    if lost := sum(one.report is None for one in graded):
+        print(f"{lost} of {len(graded)} files could not be graded")
+    print(f"where to look: {Path(chosen.output) / 'index.html'}")
 
 
 def doctor(chosen: argparse.Namespace) -> int:
