@@ -60,7 +60,11 @@ Your functions will be called with other cases than those that the checks show.
 CONFIG = '''\
 """nbgrader's settings for this course. nbgrader reads them when it is called in this folder."""
 
+import os
+
 c = get_config()  # noqa: F821
+
+os.environ["TINYLAB_PROGRESS"] = "off"  # what learners have solved is not your own progress
 
 c.CourseDirectory.course_id = "tinylab"
 
@@ -233,7 +237,7 @@ def _write(path: Path, text: str) -> None:
 def _new_folder(place: Path) -> Iterator[Path]:
     """A folder to write into, which takes its place when all is written."""
     place = place.resolve()
-    new, old = (place.with_name(f".{place.name}.{state}") for state in ("unfinished", "replaced"))
+    new, old = (place.parent / f".{place.name}.{state}" for state in ("unfinished", "replaced"))
     try:
         _refuse_foreign(place)
         for left in (new, old):  # by a run that was killed
