@@ -112,7 +112,8 @@ def collect(place: str | PathLike) -> list[Submission]:
     except DAMAGED_ZIP as error:
         raise _unusable(place, f"cannot be read as either ({error})") from None
     with archive or contextlib.nullcontext():
-        submissions = _collected(entries, common_top(entry.path for entry in entries) if archive else 0)
+        safe = (entry.path for entry in entries if entry.problem != UNSAFE)
+        submissions = _collected(entries, common_top(safe) if archive else 0)
     if not submissions:
         raise _unusable(place, "holds nothing that was handed in")
     return submissions
@@ -171,9 +172,8 @@ def _in_folder(place: Path) -> Iterator[_Entry]:
                 problem = TOO_DEEP
             elif is_folder:
                 waiting.append(path)
-            yield _Entry(
-                (*path, "") if is_folder else path, problem, functools.partial(_read_file, child.path)
-            )
+            whole = (*path, "") if is_folder else path
+            yield _Entry(whole, problem, functools.partial(_read_file, child.path))
 
 
 def _kind(child: os.DirEntry) -> tuple[str, bool]:
@@ -198,9 +198,8 @@ def _in_zip(archive: zipfile.ZipFile) -> list[_Entry]:
             continue
         if info.is_dir() and problem != UNSAFE:
             parts = (*parts, "")
-        entries.append(
-            _Entry(parts or ("(no name)",), problem, functools.partial(_read_member, archive, info))
-        )
+        read = functools.partial(_read_member, archive, info)
+        entries.append(_Entry(parts or ("(no name)",), problem, read))
     return sorted(entries, key=lambda entry: (len(entry.path), entry.path))
 
 
@@ -290,13 +289,14 @@ class _Pile:
         self.only_seen: dict[Owner, tuple[str, ...]] = {}
         self._files: Counter[Owner] = Counter()
         self._bytes: Counter[Owner] = Counter()
-        self._names: Counter[str] = Counter()
+        self._shown: set[str] = set()
 
     def add(self, owner: Owner, path: tuple[str, ...], problem: str = "", content: bytes = b"") -> None:
-        file = _shown(path)
-        self._names[file] += 1
-        if self._names[file] > 1:
-            file += f" #{self._names[file]}"
+        shown = file = _as_text(path)
+        numbers = itertools.count(2)
+        while file in self._shown:
+            file = f"{shown} #{next(numbers)}"
+        self._shown.add(file)
         self.submissions.append(Submission(owner.student, owner.id, file, content, problem))
 
     def take(self, owner: Owner, entry: _Entry, in_zip: bool = False) -> None:
@@ -336,7 +336,11 @@ class _Pile:
     def _read(self, owner: Owner, entry: _Entry) -> bytes:
         if self._bytes[owner] > MOST_BYTES_OF_A_STUDENT:
             raise _Refused(TOO_MUCH)
-        content = entry.read(MOST_BYTES + 1)
+        try:
+            content = entry.read(MOST_BYTES + 1)
+        except _Refused:
+            self._bytes[owner] += MOST_BYTES  # so much may have been unpacked in vain
+            raise
         self._bytes[owner] += len(content)
         if len(content) > MOST_BYTES:
             raise _Refused(TOO_LARGE)
@@ -362,7 +366,7 @@ class _Pile:
             self.take(owner, replace(member, path=entry.path + member.path), in_zip=True)
 
 
-def _shown(path: Iterable[str]) -> str:
+def _as_text(path: Iterable[str]) -> str:
     """A path as text, with a mark for what does not print."""
     text = "/".join(itertools.islice(path, MOST_FOLDERS + 5))[:MOST_LETTERS_OF_A_PATH]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
