@@ -602,6 +602,14 @@ def test_a_damaged_zip_file_of_a_students_harms_nobody_else(content, tmp_path):
     assert "damaged" in found["ada/w.zip"][1]
 
 
+def test_a_member_without_a_name_is_no_file(tmp_path):
+    content = packed({"bob.ipynb": NOTEBOOK, "x": b"1"})
+    at = content.rindex(b"PK\x01\x02") + 28  # the length of the name, and that of what follows it
+    content = content[:at] + b"\0\0\1\0" + content[at + 4 :]
+    (tmp_path / "z.zip").write_bytes(content)
+    assert table(tmp_path / "z.zip") == {"bob.ipynb": ("bob", "")}
+
+
 def test_two_members_of_one_name_are_two_submissions(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate"):
         content = packed({member("x.ipynb"): b"1", member("x.ipynb"): b"2"})

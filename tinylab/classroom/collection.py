@@ -196,7 +196,7 @@ def _in_zip(archive: zipfile.ZipFile) -> list[_Entry]:
         problem = _member_problem(info, name)
         if problem != UNSAFE and (not parts or any(map(_left_behind, parts))):
             continue
-        if info.is_dir() and problem != UNSAFE:
+        if name.endswith("/") and problem != UNSAFE:
             parts = (*parts, "")
         read = functools.partial(_read_member, archive, info)
         entries.append(_Entry(parts or ("(no name)",), problem, read))
