@@ -413,6 +413,35 @@ def test_c_array_under_a_name_that_is_none_fails(fails, work):
     assert "C and C++ want a letter" in fails("c-array", "int8.tflite", "-o", "made", "--name", "my-model")
 
 
+# classroom release
+
+
+def test_release_writes_the_chosen_exercises_and_says_what_to_upload(tinylab, work):
+    code, out, err = tinylab("classroom", "release", "-o", "made", "05", "02_optimization_flags")
+    names = ["02_optimization_flags", "05_quantization_arithmetic"]
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [*names, "made: tinylab-exercises.zip holds all of it, to upload"]
+    assert sorted(path.stem for path in (work / "made").glob("*.ipynb")) == names
+
+
+@pytest.mark.slow
+def test_release_for_nbgrader_makes_its_course_directory(tinylab, work):
+    pytest.importorskip("nbgrader", reason="nbgrader is not installed")
+    code, out, err = tinylab("classroom", "release", "--nbgrader", "-o", "made", "5")
+    assert (code, err) == (0, "")
+    assert "call nbgrader in this folder" in out
+    assert (work / "made" / "release" / "05_quantization_arithmetic").is_dir()
+    assert (work / "made" / "nbgrader_config.py").exists()
+
+
+def test_release_of_what_is_not_there_or_over_something_else_fails(fails, work):
+    assert "no exercise 12; there are 01_conversion, " in fails("classroom", "release", "-o", "made", "12")
+    assert not (work / "made").exists()
+    (work / "taken").mkdir()
+    (work / "taken" / "thesis.txt").write_text("mine")
+    assert "thesis.txt: not written by" in fails("classroom", "release", "-o", "taken")
+
+
 # doctor, and the command itself
 
 
@@ -432,6 +461,54 @@ def test_doctor_fails_when_something_has_to_be_done(tinylab, monkeypatch):
     )
     code, out, _ = tinylab("doctor")
     assert (code, "pip install numpy" in out) == (1, True)
+
+
+# progress
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A record in which one exercise is done and one is begun."""
+    from tinylab import record
+    from tinylab.classroom.exercises import exercises
+
+    monkeypatch.setenv(record.PLACE, str(tmp_path / "progress.json"))
+    for task in exercises()["01_conversion"].tasks:
+        record.keep("01", task, True)
+    record.keep("05", "quantize", True)
+    record.keep("05", "round_half_away", False)
+    return record
+
+
+def test_progress_names_the_tasks_that_are_done_tried_and_open_and_what_comes_next(tinylab, kept):
+    code, out, err = tinylab("progress")
+    assert (code, err) == (0, "")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert any(line.startswith("01_conversion ✓ 6 of 6 done: to_tflite, ") for line in lines)
+    begun = lines.index("05_quantization_arithmetic 1 of 10 done: quantize")
+    assert lines[begun + 1] == "tried: round_half_away"
+    assert lines[begun + 2].startswith("open: scale_and_zero_point, dequantize, ")
+    known = kept.read()
+    assert lines[-2:] == [known.next, known.note]
+
+
+def test_progress_as_json_holds_the_same(tinylab, kept):
+    code, out, err = tinylab("progress", "--json")
+    assert (code, err) == (0, "")
+    known = kept.read()
+    assert json.loads(out) == {"exercises": known.states, "next": known.next, "note": known.note}
+
+
+def test_progress_tells_of_a_damaged_record_and_of_none(tinylab, kept, monkeypatch):
+    kept.place().write_text("{")
+    assert "An earlier record was damaged" in tinylab("progress")[1]
+    monkeypatch.setenv(kept.PLACE, "off")
+    assert "Nothing is kept: the environment variable TINYLAB_PROGRESS is off." in tinylab("progress")[1]
+
+
+def test_progress_answers_without_tensorflow(run_python):
+    out = run_python("import sys; from tinylab import cli; cli.main(['progress']); print(*sys.modules)")
+    assert not {"tensorflow", "tf_keras", "ai_edge_litert"} & set(out.split())
 
 
 @pytest.mark.parametrize(
