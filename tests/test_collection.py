@@ -796,7 +796,7 @@ def test_a_kernel_of_another_language_is_refused(metadata):
 
 @named(LESSONS)
 def test_a_lesson_is_not_taken_for_an_exercise(path):
-    with pytest.raises(DataError, match=r"No exercise was recognized.*05_quantization_arithmetic"):
+    with pytest.raises(DataError, match=r"no exercise was recognized.*05_quantization_arithmetic"):
         exercise_of(path.read_bytes())
 
 

@@ -406,12 +406,12 @@ def exercise_of(content: bytes) -> str:
     best = [name for name, weight in weights.items() if weight == most]
     if most < LEAST_WEIGHT:
         raise DataError(
-            "No exercise was recognized: functions to write, their checks, or a line such as `from "
+            "no exercise was recognized: functions to write, their checks, or a line such as `from "
             f"tinylab.check import exercise_05 as check` expected, of one of {', '.join(weights)}."
         )
     if len(best) > 1:
         raise DataError(
-            f"The notebook has as much of {' as of '.join(best)}: the functions and checks of one exercise "
+            f"the notebook has as much of {' as of '.join(best)}: the functions and checks of one exercise "
             "expected. Hand in a notebook for each."
         )
     return best[0]
@@ -433,13 +433,13 @@ def _code(content: bytes) -> list[str]:
     try:
         notebook = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"No notebook: JSON in UTF-8 expected ({error}). Save it in Jupyter again.") from None
+        raise DataError(f"no notebook: JSON in UTF-8 expected ({error}). Save it in Jupyter again.") from None
     cells = _cells(notebook)
     if len(cells) > MOST_CELLS:
         raise DataError(f"{len(cells):,} cells: a notebook of {MOST_CELLS:,} at most expected.")
     language = _language(notebook)
     if language and not language.lower().startswith(("python", "ipython")):
-        raise DataError(f"A notebook for {language[:40]}: one for Python expected. Choose its kernel anew.")
+        raise DataError(f"a notebook for {language[:40]}: one for Python expected. Choose its kernel anew.")
     return [_source(cell) for cell in cells if isinstance(cell, dict) and cell.get("cell_type") == "code"]
 
 
@@ -451,7 +451,7 @@ def _cells(notebook: Any) -> list:
         cells = [part["cells"] for part in parts if isinstance(part, dict) and "cells" in part]
         if cells and all(isinstance(each, list) for each in cells):
             return list(itertools.chain.from_iterable(cells))
-    raise DataError("No notebook: JSON with a list of cells expected. Save it in Jupyter again.")
+    raise DataError("no notebook: no list of cells in its JSON, as expected. Save it in Jupyter again.")
 
 
 def _language(notebook: dict) -> str:
