@@ -16,13 +16,9 @@ import tinylab
 from tests.dask_cluster import Cluster, until
 from tinylab.check.task import Outcome
 from tinylab.classroom import feedback, gradebook, grading
-from tinylab.classroom.exercises import exercises
 from tinylab.classroom.gradebook import grade
 from tinylab.classroom.sandbox import Isolation, Limits
 from tinylab.errors import DataError, TinylabError
-
-TASKS = {name: exercise.tasks for name, exercise in exercises().items()}
-NAME_05 = "05_quantization_arithmetic"
 
 
 def notebook(exercise="05", text=""):
@@ -284,7 +280,7 @@ def test_each_class_has_random_cases_of_its_own_and_keeps_them(places, asked, tm
 def test_what_failed_by_no_fault_of_the_notebook_is_said_and_tried_again(places, asked, monkeypatch):
     hand_in(places[0], {**THREE, "Eva/a.ipynb": notebook("05", "broken")})
     [lost] = [one for one in grade(*places) if one.problem]
-    assert (lost.file, lost.exercise, lost.report) == ("Eva/a.ipynb", NAME_05, None)
+    assert (lost.file, lost.exercise, lost.report) == ("Eva/a.ipynb", "05_quantization_arithmetic", None)
     assert "TinylabError: no process" in lost.problem
     assert len(results(places[1])) == 3
     asked.clear()
@@ -507,11 +503,11 @@ def sleeping(content, exercise, seed, limits):
 KILLED = """
 import os, random, signal, time
 from pathlib import Path
+import nbconvert  # once, here, and not in each of the children
 from tests.test_gradebook import grader
-from tinylab.classroom import executed, gradebook, grading
+from tinylab.classroom import gradebook, grading
 
 grading.grade_notebook = grader(seconds=0.05)
-executed.need("nbconvert")  # imported once, here, and not by each of the children
 results, kept = Path({grades!r}, "results"), []
 while len(kept) < 10:
     child = os.fork()

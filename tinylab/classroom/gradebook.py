@@ -7,6 +7,7 @@ run may end at any moment, by Ctrl-C or a power cut, and the next one grades onl
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import secrets
@@ -24,7 +25,7 @@ import psutil
 import tinylab
 from tinylab import cluster
 from tinylab.check.task import Outcome
-from tinylab.classroom import executed, feedback
+from tinylab.classroom import feedback
 from tinylab.classroom.collection import Submission, collect, exercise_of
 from tinylab.classroom.exercises import exercises
 from tinylab.classroom.report import Graded, Report
@@ -70,8 +71,9 @@ def grade(
             cannot be written, or that another run is writing.
         TinylabError: a package is missing; no scheduler there, no workers like this, or it is gone.
     """
-    for package in ("jinja2", "nbconvert"):  # before an hour of work, not behind it
-        executed.need(package)
+    lacking = [name for name in ("jinja2", "nbconvert") if importlib.util.find_spec(name) is None]
+    if lacking:  # said before an hour of work, not after it
+        raise TinylabError(f'grading needs {", ".join(lacking)}: pip install "tinylab-course[classroom]".')
     from tinylab.classroom import grading
 
     submissions, grades = Path(submissions), Path(grades)
