@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -440,6 +441,56 @@ def test_release_of_what_is_not_there_or_over_something_else_fails(fails, work):
     (work / "taken").mkdir()
     (work / "taken" / "thesis.txt").write_text("mine")
     assert "thesis.txt: not written by" in fails("classroom", "release", "-o", "taken")
+
+
+# grade
+
+
+@pytest.fixture
+def handed_in(tmp_path, monkeypatch):
+    """A folder with a class of two, and beside it; a point for each "right" in a notebook."""
+    from tests.test_gradebook import grader, hand_in, notebook
+    from tinylab.classroom import grading
+
+    files = {"Ana/a.ipynb": notebook("05", "right"), "Ben/b.ipynb": notebook("05", "right right")}
+    hand_in(tmp_path / "in", {**files, "Ben/old.ipynb": notebook("05"), "Ben/notes.txt": "mine"})
+    monkeypatch.setattr(grading, "grade_notebook", grader())
+    monkeypatch.chdir(tmp_path)
+
+
+def test_grade_prints_a_row_an_exercise_and_where_to_look(tinylab, handed_in):
+    code, out, err = tinylab("grade", "in", "-o", "grades", "--jobs", "2")
+    assert code == 0
+    assert "4 files handed in" in err
+    [row] = [line.split() for line in out.splitlines() if "05_quantization_arithmetic" in line]
+    assert row == ["05_quantization_arithmetic", "2", "1.5", "10"]
+    assert "1 of 4 files could not be graded" in out
+    assert out.splitlines()[-1] == "where to look: grades/index.html"
+    assert Path("grades/index.html").exists()
+
+
+def test_seconds_are_those_of_the_limits(tinylab, handed_in):
+    tinylab("grade", "in", "-o", "grades", "--seconds", "7")
+    assert "7 s" in Path("grades/feedback/Ana/05_quantization_arithmetic.html").read_text()
+
+
+def test_grade_of_what_is_not_there_fails_in_one_line(fails, handed_in):
+    assert "nowhere" in fails("grade", "nowhere", "-o", "grades")
+    assert "neither in the other" in fails("grade", "in", "-o", "in/grades")
+    assert not Path("grades").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--jobs", "0"], ["--jobs", "-1"], ["--jobs", "two"], ["--jobs", "1.5"], ["--seconds", "0"], ["--job"]]
+    + [["--scheduler", "tcp://x:8786", "--jobs", "2"], []],
+)
+def test_wrong_options_of_grade_are_explained(handed_in, capsys, options):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["grade", "in", *(["-o", "grades"] if options else []), *options])
+    assert caught.value.code == 2
+    assert "usage: tinylab grade" in capsys.readouterr().err
+    assert not Path("grades").exists()
 
 
 # doctor, and the command itself

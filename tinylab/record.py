@@ -24,7 +24,7 @@ STATES = DONE, TRIED, OPEN = "done", "tried", "open"
 PLACE, OFF = "TINYLAB_PROGRESS", "off"  # the environment variable; what it says where nothing is to be kept
 FORMAT = "tinylab progress"
 MOST_BYTES = 100_000  # with every task done, the file has a thirtieth of that
-LOCK_SECONDS = 2.0  # a turn takes a few milliseconds
+LOCK_SECONDS = 5.0  # a turn takes a few milliseconds, on a machine that is very busy a second
 
 States = dict[str, dict[str, str]]  # of an exercise, of a task
 
@@ -108,7 +108,9 @@ def keep(number: str, task: str, done: bool) -> None:
                 return
         if task in exercise.tasks:
             with _changing(path) as states:
-                states.setdefault(exercise.name, {})[task] = state
+                tasks = states.setdefault(exercise.name, {})
+                if tasks.get(task) != DONE:  # asked again: another notebook may just have done it
+                    tasks[task] = state
 
 
 def read() -> Progress:
