@@ -394,7 +394,7 @@ def test_the_first_network_of_a_plan_leaves_a_gap(seed):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_boards_are_told_apart(seed):
-    for case in check.fits_on.cases(np.random.default_rng(seed))[:2]:
+    for case in check.fits_on.cases(np.random.default_rng(seed))[:11]:
         assert 0 < len(SOLVED.fits_on(*case)) < len(case[-1])
 
 

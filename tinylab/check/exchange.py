@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylab.check.task import LONGEST, LONGEST_MESSAGE, Answers, Foreign, foreign, in_short, shortened
+from tinylab.check.answers import LONGEST, LONGEST_MESSAGE, Answers, Foreign, foreign, in_short, shortened
 from tinylab.errors import DataError
 
 MOST_BYTES = 256_000_000

@@ -86,8 +86,10 @@ run_one = Task(
 
 def _cases_of_differences(rng: np.random.Generator) -> list[tuple]:
     a = rng.normal(0, 1, (4, 3)).astype(np.float32)
+    small, large = rng.uniform(0.1, 0.4, 2), rng.uniform(0.5, 0.9, 2)
     # the largest difference is a negative one, then a positive one
-    return [(a, a + np.float32([[0, 0.25, -0.75]])), (a, a + np.float32([[0.5, 0, -0.125]])), (a, a.copy())]
+    b, c = (a + np.float32([[0, *pair]]) for pair in ((small[0], -large[0]), (large[1], -small[1])))
+    return [(a, b), (a, c), (a, a.copy())]
 
 
 largest_difference = Task(
@@ -104,8 +106,11 @@ largest_difference = Task(
 
 def _cases_of_outputs(rng: np.random.Generator) -> list[tuple]:
     """Probabilities, and outputs that are none: negative ones too."""
-    labels = rng.integers(0, 4, 50)
-    return [(rng.random((50, 4)).astype(np.float32), labels), (-1 - rng.random((50, 4)), labels)]
+    cases = []
+    for lowest in (0, -2, 0):
+        count = int(rng.integers(40, 90))
+        cases.append((lowest + rng.random((count, 4)), rng.integers(0, 4, count)))
+    return cases
 
 
 accuracy = Task(
@@ -122,14 +127,23 @@ accuracy = Task(
 
 
 def _cases_of_evidence(rng: np.random.Generator) -> list[tuple]:
-    """A right file, one whose weights were changed, and one that answers NaN."""
+    """A right file, one whose weights were changed, and one that answers NaN, in any order.
+
+    How much the changed file is off is tolerated in some cases, and not in others.
+    """
     model = _model(rng)
-    x = _samples(model, 20, rng)
     changed = keras.models.clone_model(model)
     changed.set_weights([w + np.float32(0.01) for w in model.get_weights()])
     broken = keras.models.clone_model(model)
     broken.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
-    return [(model, _unchecked(file), x, 1e-4) for file in (model, changed, broken)]
+    right, off, nan = (_unchecked(file) for file in (model, changed, broken))
+    kinds = [(right, 0), (off, 0.5), (off, 2), (nan, 0)]  # a file, and what is tolerated of its difference
+    chosen = [*range(len(kinds)), *rng.integers(0, len(kinds), 6)]
+    cases = []
+    for number in rng.permutation(chosen):
+        (file, share), x = kinds[number], _samples(model, 20, rng)
+        cases.append((model, file, x, share * _difference(model, file, x) if share else 1e-4))
+    return cases
 
 
 def _unchecked(model: keras.Model) -> bytes:
@@ -137,9 +151,12 @@ def _unchecked(model: keras.Model) -> bytes:
     return tf.lite.TFLiteConverter.from_keras_model(model).convert()
 
 
+def _difference(model: keras.Model, tflite_model: bytes, x: np.ndarray) -> float:
+    return float(np.abs(runners.load(tflite_model).predict(x) - np.asarray(model(x, training=False))).max())
+
+
 def _agrees(model: keras.Model, tflite_model: bytes, x: np.ndarray, tolerance: float) -> bool:
-    difference = np.abs(runners.load(tflite_model).predict(x) - np.asarray(model(x, training=False))).max()
-    return bool(difference <= tolerance)
+    return _difference(model, tflite_model, x) <= tolerance
 
 
 is_faithful = Task(
@@ -149,7 +166,7 @@ is_faithful = Task(
     exactly,
     (
         "Run both on the same x, and compare the largest difference with the tolerance.",
-        "One of the cases answers NaN. What is np.nan > 0.1, and what is np.nan <= 0.1?",
+        "Some of the files answer NaN. What is np.nan > 0.1, and what is np.nan <= 0.1?",
         "Both are False. So ask whether the difference is small, not whether it is large; return bool(...).",
     ),
 )

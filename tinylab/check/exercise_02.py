@@ -28,7 +28,7 @@ SCALE_AND_ZERO_POINT = 4 + 8  # bytes a channel, likewise
 Shapes = list[tuple[int, ...]]
 
 
-def _network(shapes: tuple) -> keras.Model:
+def _network(shapes: tuple, name: str) -> keras.Model:
     """Convolutions, if there are any, then dense layers, with weights of these shapes."""
     layers: list[Any] = []
     for number, kernel in enumerate(shapes[::2]):
@@ -40,12 +40,12 @@ def _network(shapes: tuple) -> keras.Model:
             layers.append(keras.layers.Dense(units, "relu", name=f"layer_{number}", **first))
         else:
             layers.append(keras.layers.Conv2D(units, kernel[:2], name=f"layer_{number}", **first))
-    return filled(keras.Sequential(layers, name="network"), np.random.default_rng(0))
+    return filled(keras.Sequential(layers, name=name), np.random.default_rng(0))
 
 
 @functools.cache
-def _file(shapes: tuple, recipe: str) -> bytes:
-    return conversion.convert(_network(shapes), Recipe(recipe))
+def _file(shapes: tuple, recipe: str, name: str = "network") -> bytes:
+    return conversion.convert(_network(shapes, name), Recipe(recipe))
 
 
 def _shapes(channels: Sequence[int] = (), widths: Sequence[int] = ()) -> Shapes:
@@ -338,11 +338,14 @@ constants_in_file = Task(
 
 
 def _cases_of_leftovers(rng: np.random.Generator) -> list[tuple]:
-    """Of dynamic range, where some constants stayed; of float16, where none did; of float32."""
+    """Of dynamic range, where some constants stayed; of float16, where none did; of float32.
+
+    Their networks have names, which the converter puts in front of those of the constants.
+    """
     cases = []
     for recipe in ("dynamic_range", "float16", "float32"):
         shapes = _shapes((1, rng.integers(6, 14), 20), (rng.integers(60, 99), 4))
-        cases.append((_file(tuple(shapes), recipe),))
+        cases.append((_file(tuple(shapes), recipe, f"network_{rng.integers(100_000)}"),))
     return cases
 
 
@@ -401,10 +404,10 @@ left_in_float32 = Task(
 def _cases_of_predictions(rng: np.random.Generator) -> list[tuple]:
     """Wide layers, whose scales count; a tiny network, that does not shrink; float16; convolutions."""
     chosen = (
-        (_shapes(widths=(rng.integers(12, 20), rng.integers(300, 400), 10)), "dynamic_range"),
+        (_shapes(widths=(rng.integers(12, 40), rng.integers(200, 600), 10)), "dynamic_range"),
         (_shapes(widths=rng.integers(4, 9, 3)), "dynamic_range"),
-        (_shapes(widths=(rng.integers(150, 250), 200, 10)), "float16"),
-        (_shapes((3, *rng.integers(24, 40, 2)), [10]), "dynamic_range"),
+        (_shapes(widths=(rng.integers(100, 400), rng.integers(100, 300), 10)), "float16"),
+        (_shapes((3, *rng.integers(20, 60, 2)), [10]), "dynamic_range"),
     )
     return [(len(_file(tuple(shapes), "float32")), shapes, recipe) for shapes, recipe in chosen]
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tinylab import data, measure, models, qat, tflite_file
+from tinylab import data, measure, tflite_file
 from tinylab._tensorflow import keras, tf
+from tinylab.check import given_04
+from tinylab.check.answers import Foreign
+from tinylab.check.given_04 import uneven_network
 from tinylab.check.networks import filled
 from tinylab.check.task import Right, Task
-from tinylab.equalization import rescale_channels
 from tinylab.quiet import quiet
 
 with quiet():
@@ -25,8 +27,6 @@ IMAGE = (28, 28, 1)
 TRAINED_ON = 8000  # images of the training split; the network has not met the others
 GIVEN = 5000  # of these
 LARGEST_LOSS = 0.02  # of accuracy
-OCTAVES = 0.8  # how far the channels of the uneven network are apart from what they were
-UNEVEN_SEED = 4  # other factors cost other accuracies in 4 bits, from 1 point to 6
 
 
 def _numbers(got: Any) -> np.ndarray | None:
@@ -415,14 +415,14 @@ def _expected_of(model: keras.Model) -> _Repaired:
 def _is_repaired(expected: _Repaired, got: Any) -> str:
     """A tf_keras model that is accepted as a whole, and answers as before."""
     if not isinstance(got, keras.Model):
-        return f"expected  a tf_keras model\ngot       {_kind(got)}"
+        text = f"expected  a tf_keras model\ngot       {_kind(got)}"
+        if isinstance(got, Foreign) and "Quantize" in got.remark:
+            text += "\nperhaps   is it wrapped already? The check calls quantize_model itself."
+        return text
     try:
         quantized = tfmot.quantization.keras.quantize_model(got)
     except Exception as error:  # the model is the learner's, and tfmot raises whatever it meets
-        text = f"expected  a model that quantize_model accepts\ngot       {_in_short(error)}"
-        if any(type(layer).__module__.startswith(tfmot.__name__) for layer in got.layers):
-            text += "\nperhaps   is it wrapped already? The check calls quantize_model itself."
-        return text
+        return f"expected  a model that quantize_model accepts\ngot       {_in_short(error)}"
     kinds = {type(layer) for layer in got.layers} - {keras.layers.InputLayer}
     left = [layer for layer in quantized.layers if type(layer) in kinds]  # the others are wrapped
     if left:
@@ -461,21 +461,6 @@ repair = Task(
 # 6. The rescue
 
 
-def uneven_network() -> keras.Model:
-    """The trained network "small_cnn", whose channels are no longer alike: the same answers.
-
-    Each channel between two layers is multiplied by a factor, and the weights that read it are
-    divided by the same factor (`tinylab.equalization`). Float32 does not mind, and 8 bits hardly do;
-    in 4 bits there are too few codes for large and small ones together.
-    """
-    model, rng = models.trained("small_cnn"), np.random.default_rng(UNEVEN_SEED)
-    with_weights = [layer for layer in model.layers if layer.count_params()]
-    for first, second in itertools.pairwise(with_weights):
-        factors = 2 ** rng.uniform(-OCTAVES, OCTAVES, first.output_shape[-1])
-        model = rescale_channels(model, first.name, second.name, factors)
-    return model
-
-
 @functools.cache
 def _images() -> tuple[np.ndarray, np.ndarray]:
     images, labels = data.arrays("fashion_mnist", "train")
@@ -508,14 +493,14 @@ def _cases_of_rescues(rng: np.random.Generator) -> list[tuple]:
     return cases
 
 
-def _is_rescued(expected: tuple[keras.Model, np.ndarray], got: Any) -> str:
+def _is_rescued(wanted: int, got: Any) -> str:
     """A file with all weights in 4 bits, and nearly the float model's accuracy: the file is judged."""
-    model, images = expected
-    if not isinstance(got, keras.Model):
+    if not isinstance(got, dict):
         return f"expected  the quantization-aware model, which training changes\ngot       {_kind(got)}"
-    content = qat.convert(got, images[:100])
-    kernels = [weights for weights in model.get_weights() if weights.ndim > 1]
-    wanted, found = sum(kernel.size for kernel in kernels), _weights_in_4_bits(content)
+    if "file" not in got:
+        return f"got       a model that cannot be converted\n{got.get('refused')}"
+    content = got["file"]
+    found = _weights_in_4_bits(content)
     if found != wanted:
         return f"expected  {wanted:,} weights in 4 bits in the file\ngot       {found:,}"
     accuracy, least = measure.accuracy(content, *_held_out()), _float32_accuracy() - LARGEST_LOSS
@@ -523,10 +508,14 @@ def _is_rescued(expected: tuple[keras.Model, np.ndarray], got: Any) -> str:
         return ""
     text = f"expected  an accuracy of {least:.3f}, {LARGEST_LOSS:g} below float32's\n"
     text += f"got       {accuracy:.3f}, measured on the file and images that are new to it"
-    held = {weights.tobytes() for weights in got.get_weights()}
-    if all(kernel.tobytes() in held for kernel in kernels):
+    if got.get("same weights"):
         text += "\nperhaps   not trained? Its weights are what they were, before they are rounded."
     return text
+
+
+def _weights(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> int:
+    """How many weights there are to round."""
+    return sum(kernel.size for kernel in model.get_weights() if kernel.ndim > 1)
 
 
 def _weights_in_4_bits(tflite_model: bytes) -> int:
@@ -537,7 +526,7 @@ def _weights_in_4_bits(tflite_model: bytes) -> int:
 rescue = Task(
     "rescue",
     _cases_of_rescues,
-    lambda model, images, labels: (model, images),
+    _weights,
     _is_rescued,
     (
         "First a model that computes with 4-bit weights, from ranges that are right. Then train that one.",
@@ -546,4 +535,5 @@ rescue = Task(
         "quantized = qat.quantization_aware(model, images[:200], weight_bits=4); qat.train(quantized, "
         "images, labels); return quantized",
     ),
+    call=given_04.converted,
 )

@@ -17,19 +17,18 @@ from tinylab import conversion, data, fixed_point, models, one_operator, runners
 from tinylab._tensorflow import keras
 from tinylab.affine import AffineParams, quantize
 from tinylab.affine import round_half_away as _rounded
+from tinylab.check import given_06
+from tinylab.check.given_06 import Faulty, Params, traced
 from tinylab.check.networks import filled
-from tinylab.check.task import Answers, Right, Task, identical
+from tinylab.check.task import Right, Task, identical
 from tinylab.conversion import Recipe
 from tinylab.one_operator import Values
-from tinylab.quiet import quiet
 from tinylab.runners.integer.kernels.windows import padded, positions
-from tinylab.runners.integer.operators import OPERATORS
 from tinylab.tflite_file import IDENTIFIER
 
 LOWEST, HIGHEST = -128, 127
 ACTIVATIONS = {"NONE": schema.ActivationFunctionType.NONE, "RELU": schema.ActivationFunctionType.RELU}
 PADDINGS = {"VALID": schema.Padding.VALID, "SAME": schema.Padding.SAME}
-OWN = ("AVERAGE_POOL_2D", "ADD", "DEPTHWISE_CONV_2D")  # what the learner writes
 
 CUT_OFF = "cut off instead of rounded?"
 HALF_TO_EVEN = "exact halves to the even number? np.round does that."
@@ -44,17 +43,9 @@ def _float32(number: float) -> float:
     return float(np.float32(number))
 
 
-class _Params(AffineParams):
-    """The same, in a few words where a message says what was given."""
-
-    def __repr__(self) -> str:
-        scale = f"{self.scale:.9g}" if np.ndim(self.scale) == 0 else f"{len(self.scale)} scales"
-        return f"({scale}, {self.zero_point})"
-
-
 def _params(rng: np.random.Generator, scale: float, low: int, high: int) -> AffineParams:
     """Of an activation, with a zero point from low to high."""
-    return _Params(_float32(scale), int(rng.integers(low, high + 1)))
+    return Params(_float32(scale), int(rng.integers(low, high + 1)))
 
 
 def _codes(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -358,7 +349,7 @@ def _depthwise_case(
     weights = rng.integers(-5, 6, (1, *window, outputs)).astype(np.int8)
     weights[0, 0, 0] = rng.integers(1, 6, outputs)  # no filter of zeros
     bias = rng.integers(-300, 300, outputs).astype(np.int32)
-    w_params = _Params(rng.uniform(0.002, 0.01, outputs).astype(np.float32), 0, axis=3)
+    w_params = Params(rng.uniform(0.002, 0.01, outputs).astype(np.float32), 0, axis=3)
     x_params = _params(rng, rng.uniform(0.01, 0.1), 10, 60)
     scale = x_params.scale * w_params.scale.mean() * 5 * np.sqrt(np.prod(window))
     params = _params(rng, scale, -60, -10)
@@ -368,7 +359,7 @@ def _depthwise_case(
 def _beside_halves(case: tuple) -> tuple:
     """The case with biases that put each channel's first sum so near to a half that float32 misses it."""
     x, weights, _, x_params, w_params, params, *rest = case
-    params = _Params(_float32(30_000 * params.scale), params.zero_point)
+    params = Params(_float32(30_000 * params.scale), params.zero_point)
     exact = fixed_point.real_multiplier(x_params.scale, w_params.scale, params.scale)
     rough = np.float32(x_params.scale) * w_params.scale / np.float32(params.scale)
     halves = np.concatenate([np.arange(-60, -20), np.arange(20, 60)]) + 0.5
@@ -510,18 +501,6 @@ depthwise_convolution = Task(
 # 5. Which layers differ
 
 
-@dataclass(frozen=True)
-class Faulty:
-    """The engine's kernel of an operator, with a fault: some codes are one too small."""
-
-    operator: str
-
-    def __call__(self, *arguments: Any) -> np.ndarray:
-        """Compute what the kernel computes, and spoil every code that can be divided by 5."""
-        codes = OPERATORS[self.operator].kernel(*arguments)
-        return np.where(codes % 5 == 0, codes - 1, codes)
-
-
 @functools.cache
 def _random_file(seed: int) -> bytes:
     """A network of random weights with all of OWN, and without ReLUs: codes on both sides of their zero."""
@@ -553,16 +532,12 @@ def _short(name: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _traced(content: bytes, codes: np.ndarray, kernels: Mapping[str, Callable]) -> dict[str, np.ndarray]:
-    return runners.load(content, engine="integer", kernels=kernels).trace(codes).tensors
-
-
 def _traced_by_litert(content: bytes, codes: np.ndarray) -> dict[str, np.ndarray]:
     return runners.load(content, kernels="reference").trace(codes).tensors
 
 
 def _differing(content: bytes, codes: np.ndarray, kernels: Mapping[str, Callable]) -> Right:
-    expected, got = _traced_by_litert(content, codes), _traced(content, codes, kernels)
+    expected, got = _traced_by_litert(content, codes), traced(content, codes, kernels)
 
     def by_name(number: Callable[[np.ndarray, np.ndarray], Any]) -> dict[str, Any]:
         return {name: number(a.astype(int), got[name].astype(int)) for name, a in expected.items()}
@@ -638,49 +613,6 @@ def _networks(rng: np.random.Generator) -> list[tuple[bytes, np.ndarray]]:
     return [_random_network(rng), (file, quantize(chosen, params))]
 
 
-class OwnKernels(Task):
-    """A task whose function returns kernels; compared are the tensors of networks that run on them."""
-
-    def collect(self, function: Callable, seed: int) -> Answers:
-        """Ask for the kernels, and run every network on them: its tensors are the answers."""
-        given = Task(self.name, lambda rng: [()], self.reference, self.compare, ()).collect(function, seed)
-        if not given.attempted or given.error:
-            return given
-        (kernels,) = given.values
-        fault = _unusable(kernels)
-        if fault:
-            return Answers([fault])
-        values: list[Any] = []
-        with quiet():
-            for content, codes in self.cases(np.random.default_rng(seed)):
-                try:
-                    values.append(_traced(content, codes, kernels))
-                except NotImplementedError:
-                    return Answers(values, "NotImplementedError: is one of the kernels still blank?")
-                except (Exception, SystemExit) as error:
-                    return Answers(values, f"{type(error).__name__}: {error}")
-        return Answers(values)
-
-
-def _unusable(kernels: Any) -> str | None:
-    """Why these are no kernels of the learner's own; None if they are."""
-    expected = f"expected  a dictionary of your functions for {', '.join(OWN)}\ngot       "
-    if kernels is None:
-        return f"{expected}None: is there a return at the end of the function?"
-    if not isinstance(kernels, Mapping):
-        return f"{expected}{type(kernels).__name__}"
-    for name in OWN:
-        if name not in kernels:
-            return f"{expected}none for {name}"
-        if not callable(kernels[name]):
-            return f"{expected}{type(kernels[name]).__name__} for {name}: the function itself, without ()"
-        if kernels[name] is OPERATORS[name].kernel:
-            return f"{expected}the engine's own kernel for {name}"
-    if len({id(kernels[name]) for name in OWN}) < len(OWN):
-        return f"{expected}one function for two of them"
-    return None
-
-
 @dataclass(frozen=True)
 class _Expected:
     """Tensors by name, and which operator computes each."""
@@ -711,7 +643,7 @@ def _same_tensors(expected: _Expected, got: Any) -> str:
     return ""
 
 
-my_kernels = OwnKernels(
+my_kernels = Task(
     "my_kernels",
     _networks,
     _network_by_litert,
@@ -721,4 +653,5 @@ my_kernels = OwnKernels(
         "The functions themselves, without brackets: the engine will call them.",
         "return {'AVERAGE_POOL_2D': average_pool, 'ADD': add, 'DEPTHWISE_CONV_2D': depthwise_convolution}",
     ),
+    call=given_06.tensors_on_own_kernels,
 )

@@ -1,8 +1,4 @@
-"""Tasks of exercise 07: two measures of an error, the layer that hurts, and three networks to mend.
-
-All three are the trained network "small_cnn" with something changed that hardly touches its float32
-answers, if at all, and spoils those of int8.
-"""
+"""Tasks of exercise 07: two measures of an error, the layer that hurts, and three networks to mend."""
 
 import functools
 import math
@@ -10,99 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from tinylab import conversion, data, models, runners
+from tinylab import conversion, runners
 from tinylab._tensorflow import keras
 from tinylab.affine import params_from_range, quantize
+from tinylab.check.given_07 import (
+    LAST,
+    NOT_WANTED,
+    PLACES,
+    SURE,
+    outlier_weights,
+    patients,
+    some_images,
+    split_images,
+    switched_off,
+    uneven_channels,
+)
 from tinylab.check.task import Right, Task
 from tinylab.conversion import Recipe
 from tinylab.debug import LayerErrors, layer_errors
-from tinylab.equalization import rescale_channels
-
-# Two layers of small_cnn each, by number: the second reads the channels that the first gives.
-PLACES = ((0, 2), (2, 6), (6, 7))
-LAST = 7
-UNEVEN = range(-8, 9)  # powers of two that channels are multiplied by
-OUTLIERS = (100.0, 200.0)  # times the largest weight
-SWITCHED_OFF = (-4000.0, -1000.0)  # the bias of a class that is not wanted
-SURE = 1  # trousers: the weights add so much that no usual bias keeps this class from winning
-NOT_WANTED = [number for number in range(10) if number != SURE]
 
 CALIBRATION = 100  # images
 TO_MEND_WITH = 1000  # images: what is 0 on all of these is 0 on hardly any other
 MOST_MOVED, MOST_CHANGED = 0.01, 0.005  # of a probability; share of images with a larger move
 LEAST_AGREEING = 0.97  # share of images to which int8 gives the class that float32 gave
-
-
-@functools.cache
-def _images(split: str, count: int) -> np.ndarray:
-    return data.arrays("fashion_mnist", split)[0][:count].astype(np.float32) / 255
-
-
-def _some_images(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Real images, float32 (count, 28, 28, 1), 0 to 1."""
-    images = _images("train", 10_000)
-    return images[rng.choice(len(images), count, replace=False)]
-
-
-# The three networks
-
-
-def uneven_channels(rng: np.random.Generator, *places: tuple[int, int]) -> keras.Model:
-    """The network with the channels in these places multiplied by powers of two: the same answers."""
-    model = models.trained("small_cnn")
-    for place in places:
-        reach = _reach(model, place)
-        exponents = rng.permutation(np.resize(UNEVEN, len(reach))) * (reach > 0)
-        first, second = (model.layers[number].name for number in place)
-        model = rescale_channels(model, first, second, 2.0**exponents)
-    return model
-
-
-def outlier_weights(rng: np.random.Generator, place: tuple[int, int]) -> keras.Model:
-    """The network with one huge weight for each output, on a channel that is always 0.
-
-    One of the channels that do the least is kept at 0 for it.
-    """
-    model = models.trained("small_cnn")
-    first, second = (model.layers[number] for number in place)
-    dead = rng.choice(np.argsort(_reach(model, place))[:4])
-    kernel, bias = first.get_weights()
-    bias[dead] -= 100
-    first.set_weights([kernel, bias])
-    kernel, bias = second.get_weights()
-    rows = kernel.reshape(-1, kernel.shape[-1])  # a view: one row for each input of an output
-    reading = np.arange(dead, len(rows), first.output_shape[-1])
-    outputs = np.arange(kernel.shape[-1])
-    sizes = rng.choice([-1, 1], outputs.size) * rng.uniform(*OUTLIERS) * np.abs(kernel).max()
-    rows[rng.choice(reading, outputs.size), outputs] = sizes
-    second.set_weights([kernel, bias])
-    return model
-
-
-def switched_off(rng: np.random.Generator, number: int) -> keras.Model:
-    """The network with one class switched off, by its bias."""
-    model = models.trained("small_cnn")
-    kernel, bias = model.layers[LAST].get_weights()
-    bias[number] = rng.uniform(*SWITCHED_OFF)
-    model.layers[LAST].set_weights([kernel, bias])
-    return model
-
-
-def _reach(model: keras.Model, place: tuple[int, int]) -> np.ndarray:
-    """How far each channel between two layers goes on real images, (C,)."""
-    read = keras.Model(model.inputs, model.layers[place[1]].input)(_images("train", 1000), training=False)
-    return read.numpy().reshape(-1, model.layers[place[0]].output_shape[-1]).max(axis=0)
-
-
-def patients(seed: int) -> dict[str, keras.Model]:
-    """One network of each kind."""
-    rng = np.random.default_rng(seed)
-    first, second, _ = rng.permutation(PLACES)
-    return {
-        "channels": uneven_channels(rng, tuple(first)),
-        "outliers": outlier_weights(rng, tuple(second)),
-        "switched off": switched_off(rng, rng.choice(NOT_WANTED)),
-    }
 
 
 # 1. Signal and error
@@ -223,24 +149,24 @@ rmse_in_steps = Task(
 
 
 def _cases_of_files(rng: np.random.Generator) -> list[tuple]:
-    return list(_files(int(rng.integers(2**31))))
+    return [(*files, images.copy()) for *files, images in _files(int(rng.integers(2**31)))]
 
 
 @functools.cache
 def _files(seed: int) -> tuple[tuple[bytes, bytes, np.ndarray], ...]:
-    """A float32 file, an int8 file and images: one of each kind of broken network, in any order.
+    """A float32 file, an int8 file and images: each kind of broken network once, some again.
 
     One int8 file takes uint8, so that its operators are numbered from a QUANTIZE on.
     """
     rng = np.random.default_rng(seed)
-    images = _some_images(rng, CALIBRATION)
+    images = some_images(rng, CALIBRATION)
     networks = patients(int(rng.integers(2**31))).values()
     recipes = (Recipe.INT8, Recipe.INT8_UINT8_IO, Recipe.INT8)
     made = [
         (conversion.convert(network, Recipe.FLOAT32), conversion.convert(network, recipe, images), images)
         for network, recipe in zip(networks, recipes, strict=True)
     ]
-    return tuple(made[i] for i in rng.permutation(len(made)))
+    return tuple(made[i] for i in rng.permutation([*range(len(made)), *rng.integers(0, len(made), 2)]))
 
 
 def _greatest_fall(errors: LayerErrors) -> int:
@@ -248,9 +174,15 @@ def _greatest_fall(errors: LayerErrors) -> int:
     return int(errors.table["sqnr_so_far"].diff().idxmin())
 
 
+@functools.lru_cache(maxsize=8)
+def _layer_errors(float_file: bytes, int8_file: bytes, pixels: bytes) -> LayerErrors:
+    images = np.frombuffer(pixels, np.float32).reshape(-1, 28, 28, 1)
+    return layer_errors(float_file, int8_file, images)
+
+
 def _guilty(float_file: bytes, int8_file: bytes, images: np.ndarray) -> tuple[Right, LayerErrors]:
     """The right answer, and what it was read from."""
-    errors = layer_errors(float_file, int8_file, images)
+    errors = _layer_errors(float_file, int8_file, images.tobytes())
     table, number = errors.table, _greatest_fall(errors)
     mistakes = {
         "what the operator adds by itself? A coarse step may be harmless here, and fatal to the next.": int(
@@ -291,7 +223,7 @@ guilty_layer = Task(
 
 
 def _answers(model: keras.Model) -> np.ndarray:
-    return model(_images("test", 1000), training=False).numpy()
+    return model(split_images("test", 1000), training=False).numpy()
 
 
 def _is_mended(expected: tuple[keras.Model, np.ndarray], got: Any) -> str:
@@ -312,7 +244,7 @@ def _is_mended(expected: tuple[keras.Model, np.ndarray], got: Any) -> str:
         return text + "".join(f"\nperhaps   class {number} is back?" for number in back[:1])
     images = images[:CALIBRATION]
     tflite_model = conversion.convert(got, Recipe.INT8, images)
-    chosen = runners.load(tflite_model).predict(_images("test", 1000)).argmax(axis=1)
+    chosen = runners.load(tflite_model).predict(split_images("test", 1000)).argmax(axis=1)
     agreeing = (chosen == before.argmax(axis=1)).mean()
     if agreeing >= LEAST_AGREEING:
         return ""
@@ -329,10 +261,21 @@ def _given(model: keras.Model, images: np.ndarray) -> tuple[keras.Model, np.ndar
     return model, images
 
 
+def _with_other_classes(model: keras.Model, rng: np.random.Generator) -> keras.Model:
+    """The network with its classes in another order: its answers are those of no other network."""
+    order = rng.permutation(model.output_shape[-1])
+    model.layers[LAST].set_weights([weights[..., order] for weights in model.layers[LAST].get_weights()])
+    return model
+
+
+def _to_mend(model: keras.Model, rng: np.random.Generator) -> tuple[keras.Model, np.ndarray]:
+    return _with_other_classes(model, rng), some_images(rng, TO_MEND_WITH)
+
+
 def _cases_of_channels(rng: np.random.Generator) -> list[tuple]:
     """One place, and the two others at once."""
     first, *others = (tuple(place) for place in rng.permutation(PLACES))
-    return [(uneven_channels(rng, *places), _some_images(rng, TO_MEND_WITH)) for places in ([first], others)]
+    return [_to_mend(uneven_channels(rng, *places), rng) for places in ([first], others)]
 
 
 mend_channels = Task(
@@ -352,7 +295,7 @@ mend_channels = Task(
 def _cases_of_outliers(rng: np.random.Generator) -> list[tuple]:
     """Two of the three places."""
     places = rng.permutation(PLACES)[:2]
-    return [(outlier_weights(rng, tuple(place)), _some_images(rng, TO_MEND_WITH)) for place in places]
+    return [_to_mend(outlier_weights(rng, tuple(place)), rng) for place in places]
 
 
 mend_outliers = Task(
@@ -372,7 +315,7 @@ mend_outliers = Task(
 def _cases_of_classes(rng: np.random.Generator) -> list[tuple]:
     """The class that the network is most sure of, and any other."""
     numbers = rng.permutation([SURE, rng.choice(NOT_WANTED)])
-    return [(switched_off(rng, number), _some_images(rng, TO_MEND_WITH)) for number in numbers]
+    return [_to_mend(switched_off(rng, number), rng) for number in numbers]
 
 
 mend_switched_off = Task(

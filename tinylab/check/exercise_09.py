@@ -15,6 +15,7 @@ import numpy as np
 
 from tinylab import boards, c_array, conversion, data, measure, memory_plan, models, runners, tflite_file
 from tinylab._tensorflow import keras
+from tinylab.check.given_09 import ROOMY, TIGHT
 from tinylab.check.networks import filled
 from tinylab.check.task import Right, Task
 from tinylab.conversion import Recipe
@@ -24,10 +25,7 @@ from tinylab.tflite_file import TFLiteFile
 
 L = keras.layers
 
-# The two budgets, before they are moved a little: the network fits the first in int8, and not the second.
-ROOMY = {"flash": 40_000, "arena": 14_000, "accuracy": 0.87}
-TIGHT = {"flash": 18_000, "arena": 5_000, "accuracy": 0.84}
-MOVED = {"flash": 1000, "arena": 400}
+MOVED = {"flash": 1000, "arena": 400}  # how far budgets are moved, at most
 
 BEFORE = -1  # the first operator of an input: it is there before operator 0
 
@@ -36,8 +34,18 @@ Placed = tuple[int, int, int, int]  # the same, and the offset
 
 
 @functools.cache
-def _file(kind: str, width: int, recipe: str = "float32") -> bytes:
-    """A small network as a file. Kinds: "chain", "residual", "two inputs", "two outputs"."""
+def _file(
+    kind: str, width: int, recipe: str = "float32", lengths: tuple[int, int] = (1, 0), seed: int = 0
+) -> bytes:
+    """A small network as a file.
+
+    Args:
+        kind: "chain", "residual", "two inputs" or "two outputs".
+        width: channels of the input.
+        recipe: of the conversion.
+        lengths: of all but a chain: how many convolutions are bypassed, and how many follow.
+        seed: of the weights.
+    """
     entrance = L.Input((10, 10, width), name="entrance")
     more = [entrance]
 
@@ -54,16 +62,19 @@ def _file(kind: str, width: int, recipe: str = "float32") -> bytes:
             x = convolution(x, filters)
         outputs = [L.Dense(3)(means(x))]
     else:
-        early = convolution(entrance, width)
-        x = convolution(convolution(early, 4), width)
+        x = early = convolution(entrance, width)
+        for filters in (*lengths[0] * [4], width):
+            x = convolution(x, filters)
         if kind == "two inputs":
             more.append(L.Input((10, 10, width), name="late"))
         x = L.Add()([x, more[-1] if kind == "two inputs" else early])
+        for _ in range(lengths[1]):
+            x = convolution(x, width)
         outputs = [means(x)]
         if kind == "two outputs":
             outputs.append(means(early))
             outputs.append(early)
-    model = filled(keras.Model(more, outputs, name=kind.replace(" ", "_")), np.random.default_rng(width))
+    model = filled(keras.Model(more, outputs, name=kind.replace(" ", "_")), np.random.default_rng(seed))
     inputs = np.random.default_rng(0).normal(size=(20, 10, 10, width)).astype(np.float32)
     return conversion.convert(model, Recipe(recipe), inputs if recipe == "int8" else None)
 
@@ -92,7 +103,11 @@ def _same_number(expected: Right, got: Any) -> str:
 def _cases_of_networks(rng: np.random.Generator) -> list[tuple]:
     """A tensor that is read again later; an input that is read late; an output that others read."""
     kinds = ("residual", "two inputs", "two outputs")
-    return [(_file(kind, int(rng.integers(5, 10))),) for kind in kinds]
+    return [(_file(kind, int(rng.integers(5, 10)), lengths=_lengths(rng)),) for kind in kinds]
+
+
+def _lengths(rng: np.random.Generator) -> tuple[int, int]:
+    return int(rng.integers(1, 5)), int(rng.integers(0, 4))
 
 
 def _lifetimes(tflite_model: bytes) -> tuple[Right, TFLiteFile]:
@@ -313,9 +328,9 @@ place = Task(
 def _cases_of_plans(rng: np.random.Generator) -> list[tuple]:
     """Tensors that leave a gap; a residual connection, in bytes of four; two outputs, in int8."""
     return [
-        (_file("chain", int(rng.integers(8, 13)), "int8"),),
-        (_file("residual", int(rng.integers(5, 10))),),
-        (_file("two outputs", int(rng.integers(5, 10)), "int8"),),
+        (_file("chain", int(rng.integers(8, 20)), "int8"),),
+        (_file("residual", int(rng.integers(5, 16)), lengths=_lengths(rng)),),
+        (_file("two outputs", int(rng.integers(5, 16)), "int8", _lengths(rng)),),
     ]
 
 
@@ -372,19 +387,25 @@ arena_size = Task(
 
 
 def _cases_of_boards(rng: np.random.Generator) -> list[tuple]:
-    """A model that fills a RAM to the last byte, one that fills a flash, and one too large for any board."""
+    """Models that fill a RAM to the last byte, a flash, or half of both; and one too large for any board."""
     every = list(boards.BOARDS.values())
     chosen = [every[i] for i in rng.permutation(len(every))]
     program = (int(rng.integers(40_000, 90_000)), int(rng.integers(4_000, 9_000)))
-    full_flash = sorted(chosen, key=lambda board: board.flash)[len(chosen) // 2]
-    full_ram = sorted(chosen, key=lambda board: board.ram)[len(chosen) // 2]
-    flash, ram = int(rng.integers(10_000, 60_000)), int(rng.integers(5_000, 20_000))
-    most = max(board.ram for board in chosen)
-    return [
-        (flash, full_ram.ram - program[1], *program, chosen),
-        (full_flash.flash - program[0], ram, *program, chosen),
-        (flash, most - program[1] + 1, *program, chosen),
-    ]
+    by_ram, by_flash = (sorted(chosen, key=lambda b: getattr(b, memory)) for memory in ("ram", "flash"))
+    cases = []
+    # the first two fill those in the middle, where the next larger board tells mistakes apart
+    for middle in (True, False, False, False):
+        number = len(every) // 2 if middle else int(rng.integers(2, len(every) - 2))
+        full_ram, full_flash = by_ram[number], by_flash[number]
+        flash, ram = int(rng.integers(10_000, 60_000)), int(rng.integers(5_000, 20_000))
+        cases += [
+            (flash, full_ram.ram - program[1], *program, chosen),
+            (full_flash.flash - program[0], ram, *program, chosen),
+        ]
+        if not middle:
+            half = by_flash[rng.integers(2, len(every) - 2)].flash // 2
+            cases.append((half, full_ram.ram // 2, *program, chosen))
+    return [*cases, (flash, by_ram[-1].ram - program[1] + 1, *program, chosen)]
 
 
 def _fitting(
@@ -447,7 +468,7 @@ def _cases_of_sources(rng: np.random.Generator) -> list[tuple]:
     """Lines that are full, a last one that is not, and a name with a number in it."""
     cases = []
     for name, width in (("model_data", 3), ("model_0x1f", 4)):
-        content = _file("residual", int(rng.integers(5, 10)) + width)
+        content = _file("residual", int(rng.integers(5, 10)) + width, seed=int(rng.integers(2**31)))
         cases.append((_source(content, name),))
     return cases
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinylab._tensorflow import keras, tf
-from tinylab.check.task import error_in_short, shortened
+from tinylab.check.answers import error_in_short, shortened
 from tinylab.errors import DataError
 
 LAYERS = {
@@ -38,8 +38,9 @@ LEFT_OUT = ("initializer", "regularizer", "constraint", "module", "registered_na
 SIZES = ("filters", "units", "kernel_size", "depth_multiplier")  # factors of a kernel's size
 
 MOST_LAYERS = 500
+MOST_DRAWN = 1000  # weights that a layer may draw by itself, for each channel that it is going to read
 MOST_ELEMENTS = 200_000  # that a layer may compute for one input
-UNKNOWN = "a model of Keras' own layers expected, which knows the shape of its input"
+UNKNOWN = "a model of Keras' own layers expected, built: one that knows the shape of its input"
 
 
 def parts(value: Any) -> tuple[str, dict, list[np.ndarray]] | None:
@@ -97,7 +98,7 @@ def _layer(entry: dict, weights: list[np.ndarray]) -> keras.layers.Layer:
     config = entry["config"]
     kernel = math.prod(math.prod(_sizes(config[name])) for name in SIZES if name in config)
     given = sum(w.size for w in weights)
-    if kernel > max(given, 1):
+    if kernel > max(given, MOST_DRAWN):
         raise DataError(f"{kernel:,} weights or more expected, {given:,} given")
     return LAYERS[entry["class_name"]](**config, **({"weights": weights} if weights else {}))
 
