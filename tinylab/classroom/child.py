@@ -14,6 +14,7 @@ import os
 import pickle
 import signal
 import socket
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -172,6 +173,17 @@ def _shell(outputs: list[dict]) -> Any:
 
     class Shell(InteractiveShell):
         def enable_gui(self, gui: Any = None) -> None: ...
+
+        def system(self, cmd: str) -> None:
+            """A line that begins with "!"; IPython's own way needs a terminal."""
+            done = subprocess.run(
+                self.var_expand(cmd, depth=1),
+                shell=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            print(done.stdout.decode(errors="replace"), end="")
 
         def _showtraceback(self, kind: type, value: BaseException, lines: list[str]) -> None:
             text = "\n".join(lines)[-MOST_TEXT:]

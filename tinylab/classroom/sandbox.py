@@ -33,9 +33,11 @@ from tinylab.classroom import confinement, view
 from tinylab.classroom.exercises import Exercise
 from tinylab.errors import TinylabError
 
+FOLDER = "tinylab-grading-"  # and the process it belongs to
 START_SECONDS = 120  # for Python and TensorFlow to be imported, on a slow machine
 GRACE_SECONDS = 3  # between being asked to stop and being stopped
 WATCH_SECONDS = 0.1
+LOOK_SECONDS = 1  # to count memory: it is slow where processes multiply, and their number ends them then
 THREADS = 2  # of a notebook: several may run at once, on a machine of any size
 MORE = {
     **dict.fromkeys(
@@ -68,7 +70,7 @@ class Limits:
     times: int = 6
     memory: int = 4 << 30
     disk: int = 512 << 20
-    processes: int = 32
+    processes: int = 24
     threads: int = 300
     output: int = 512 << 20
 
@@ -133,7 +135,8 @@ class Sandbox:
 
     def __init__(self, exercise: Exercise, limits: Limits):
         self.limits = limits
-        self._folder = Path(tempfile.mkdtemp(prefix="tinylab-grading-")).resolve()
+        _remove_left_behind()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")).resolve()
         self._view, self._scratch = self._folder / "view", self._folder / "scratch"
         self._scratch.mkdir()
         self._modules = view.make(exercise, self._view)
@@ -266,6 +269,14 @@ class Sandbox:
     @property
     def _environment(self) -> dict[str, str]:
         return confinement.environment(str(self._scratch), str(self._view), MORE)
+
+
+def _remove_left_behind() -> None:
+    """The folders of graders that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        owner = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 _CHILD = [sys.executable, "-m", "tinylab.classroom.child"]
@@ -402,7 +413,9 @@ def _excess(process: psutil.Process, limits: Limits) -> str:
     if threads > limits.threads:
         return f"had more than {limits.threads} threads"
     if memory > limits.memory:  # copies share memory, which is counted many times: look closer
-        memory = sum(map(_own_memory, every))
+        memory, until = 0, time.monotonic() + LOOK_SECONDS
+        while every and time.monotonic() < until:
+            memory += _own_memory(every.pop())
     return f"took more than {limits.memory / (1 << 30):.3g} GB of memory" if memory > limits.memory else ""
 
 
