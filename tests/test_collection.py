@@ -268,6 +268,7 @@ def test_a_student_without_a_notebook_is_not_lost(kind, tmp_path):
         "__MACOSX/x.ipynb",
         ".git/x.ipynb",
         "desktop.ini",
+        f"ada/{NAME}/timestamp.txt",
     ],
 )
 def test_what_editors_and_systems_leave_behind_was_not_handed_in(kind, file, tmp_path):
@@ -328,10 +329,22 @@ def test_names_are_trimmed_and_shown_whole(given_name, expected):
     assert clean(given_name) == expected
 
 
-def test_long_names_are_cut_and_stay_apart():
-    one, other = clean("x" * 200 + "1"), clean("x" * 200 + "2")
+@pytest.mark.parametrize("length", [100, 255, 60_000])
+def test_long_names_are_cut_and_stay_apart(length):
+    one, other = clean("x" * length + "1"), clean("x" * length + "2")
     assert len(one) == len(other) == 100
     assert one != other
+
+
+@pytest.mark.parametrize("part", ["-", "_1", "anon_", "copy of ", "\u0301\u0316", "_attempt_", " ", "\\"])
+def test_names_made_to_take_time_take_none(part, tmp_path):
+    name = part * (60_000 // len(part.encode()))
+    content = packed({f"{n}{name}.ipynb": NOTEBOOK for n in range(20)})
+    start = time.perf_counter()
+    collect(tree(tmp_path, {"ada.zip": content}))
+    (tmp_path / "ada.zip").rename(tmp_path / "class.zip")
+    collect(tmp_path / "class.zip")
+    assert time.perf_counter() - start < 10  # seconds; minutes, if it grew with the square of the length
 
 
 @given(st.text())

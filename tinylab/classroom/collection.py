@@ -38,6 +38,8 @@ MOST_FOLDERS = 20  # one in the other
 MOST_CELLS = 1_000
 MOST_LETTERS_OF_A_PATH = 500
 
+LEFT_BEHIND = ("__macosx", "thumbs.db", "desktop.ini", "timestamp.txt")  # the last by nbgrader, on collecting
+
 # What reading a damaged zip file raises: RuntimeError for versions and methods that zipfile does not know.
 DAMAGED_ZIP = (
     zipfile.BadZipFile,
@@ -91,8 +93,8 @@ def collect(place: str | PathLike) -> list[Submission]:
 
     A folder in it is a student, whatever lies below; a file or zip file in it is of the student whom its
     name tells (see `owners`). The same in a zip file, where one folder around everything does not count,
-    and in folders with the name of an exercise. Hidden files, and those that macOS and Windows leave
-    behind, are not handed in. A student with nothing else gets one submission, with a problem.
+    and in folders with the name of an exercise. Hidden files, and those that macOS, Windows and
+    nbgrader leave behind, are not handed in. A student with nothing else gets one submission, with a problem.
 
     Args:
         place: of the submissions, a folder or a zip file.
@@ -232,7 +234,7 @@ def _member_problem(info: zipfile.ZipInfo, name: str) -> str:
 
 
 def _left_behind(name: str) -> bool:
-    return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
+    return name.startswith(".") or name.lower() in LEFT_BEHIND
 
 
 def _nothing(most: int) -> bytes:

@@ -17,7 +17,8 @@ read them); the user's name stands behind the title of the column, and each atte
     Exercise 5_ada_attempt_2026-11-02-10-00-00_05_quantization_arithmetic.ipynb
     Exercise 5_ada_attempt_2026-11-02-10-00-00.txt
 
-Elsewhere a folder is a student, and a file bears the student's name beside that of the exercise.
+Elsewhere a folder is a student, as in nbgrader's "submitted", and a file bears the student's name beside
+that of the exercise.
 """
 
 import functools
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 from tinylab.classroom.exercises import exercises
 
 MOST_LETTERS = 100  # of a student's name
-LONGEST_NAME = 255  # of a file, on any usual disk
+LONGEST_NAME = 255  # of a file, on any usual disk; in a zip file it may be 65,535
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of characters that do not show
 
 MOODLE = re.compile(r"(?P<student>.+?)(?:_(?P<id>\d+))?_assignsubmission_[a-z]+(?:_.*)?")
@@ -132,16 +133,19 @@ def clean(name: str) -> str:
     macOS writes "é" as two characters. Characters that do not show are taken away; a name that is cut
     gets a checksum, so that no two become one.
     """
-    name = _text(name).lstrip(" .")
-    if len(name) > MOST_LETTERS:
-        name = f"{name[: MOST_LETTERS - 9]} {hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return name or "(no name)"
+    return _short(_text(name).lstrip(" ."), MOST_LETTERS) or "(no name)"
 
 
 def _text(name: str) -> str:
     name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # what no encoding could read
-    name = " ".join(unicodedata.normalize("NFC", name).split())
-    return "".join(c for c in name if unicodedata.category(c) not in HIDDEN)[:LONGEST_NAME].strip()
+    name = " ".join(unicodedata.normalize("NFC", _short(name, LONGEST_NAME)).split())
+    return "".join(c for c in name if unicodedata.category(c) not in HIDDEN).strip()
+
+
+def _short(name: str, most: int) -> str:
+    if len(name) <= most:
+        return name
+    return f"{name[: most - 9]} {hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _read(name: str, is_file: bool) -> Owner:
