@@ -301,16 +301,9 @@ def _python_folders() -> list[str]:
 
 def _bubblewrap(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]:
     """bubblewrap's command line for the wall that `confinement.confine` builds."""
-    command = [
-        "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-    ]
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+    command += ["--uid", str(confinement.LEARNER), "--gid", str(confinement.LEARNER), "--cap-drop", "ALL"]
+    command += ["--proc", "/proc", "--dev", "/dev"]
     for folder in ("/tmp", "/dev/shm"):
         command += ["--size", str(scratch_bytes), "--tmpfs", folder]
     etc = [f"/etc/{name}" for name in confinement.SETTINGS]
