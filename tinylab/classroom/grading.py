@@ -39,7 +39,8 @@ def grade_notebook(content: bytes, exercise: str, seed: int, limits: Limits) -> 
         TinylabError: our own processes cannot be started. Whatever the notebook does raises nothing.
     """
     asked, desk = exercises()[exercise], _desk(exercise, seed, limits)
-    notebook = nbformat.reads(content.decode("utf-8-sig", errors="replace"), as_version=4)
+    read = nbformat.reader.reads(content.decode("utf-8-sig", errors="replace"))
+    notebook = nbformat.convert(read, 4)  # unlike nbformat.reads, without a word about what is not valid
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     sources = {number: str(cell.source) for number, cell in enumerate(code, 1)}
     answers, outputs, remarks = _answers(desk, sources, limits)
