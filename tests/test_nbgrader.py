@@ -1,19 +1,17 @@
 """The course for nbgrader, tried with the real nbgrader: what it releases, and what grades it gives."""
 
-import csv
 import importlib.util
 import os
-import subprocess
-import sys
-from pathlib import Path
+import re
 
-import nbformat
 import pytest
 
 from tinylab import authoring
 from tinylab.classroom import release
 from tinylab.classroom.exercises import exercises
 from tinylab.errors import TinylabError
+
+from .with_nbgrader import EXERCISE, answered, call, grades, hand_in, marked, notebook
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,7 +22,6 @@ pytestmark = [
 ]
 
 NAMES = list(exercises())
-GRADED = "05_quantization_arithmetic"  # the quickest to run
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +30,6 @@ def course(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nbgrader") / "course"
     release.nbgrader_course(folder, release.choose([]))
     return folder
-
-
-def notebook(course, step, name):
-    return authoring.read(course / step / name / f"{name}.ipynb")
-
-
-def marked(cells):
-    return [cell for cell in cells if "nbgrader" in cell.metadata]
 
 
 # what is released
@@ -103,16 +92,6 @@ def test_made_again_it_is_the_same_whatever_nbgrader_is_set_to_elsewhere(course,
 # what grades it gives
 
 
-def answered(course, how_many):
-    """The released notebook, with the answers to its first tasks."""
-    released, source = (notebook(course, step, GRADED) for step in ("release", "source"))
-    answers = {cell.id: cell.source for cell in source.cells}
-    written = [cell for cell in marked(released.cells) if cell.metadata.nbgrader.solution]
-    for cell in written[:how_many]:
-        cell.source = answers[cell.id]
-    return released
-
-
 def forged(course):
     """Nothing solved, and a cell that replaces the checks."""
     released = answered(course, 0)
@@ -131,6 +110,7 @@ def misfit(course):
     return released
 
 
+STEPS = (f"autograde {EXERCISE}", f"generate_feedback {EXERCISE}", "export")
 # For each student what is handed in, made from a course, and the points that it must get.
 SUBMITTED = {
     "blank": (lambda course: answered(course, 0), 0),
@@ -142,62 +122,47 @@ FORGED = {"forged": (forged, 10)}  # not what it must get, but what nbgrader giv
 
 
 @pytest.fixture(scope="module")
-def nbgrader(tmp_path_factory):
-    """Call nbgrader in a folder, as its owner would, with no settings but the course's."""
-    home = tmp_path_factory.mktemp("home")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
-    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it calls alembic
-
-    def run(folder, *arguments):
-        command = [sys.executable, "-m", "nbgrader", *arguments]
-        environment = {**kept, "HOME": str(home), "PATH": tools}
-        ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        assert ran.returncode == 0, ran.stderr[-3000:]
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def graded(nbgrader, tmp_path_factory):
+def graded(tmp_path_factory):
     """A course in which some submissions were graded: the folder, and rows of its grades by student."""
     folder = tmp_path_factory.mktemp("graded") / "course"
     release.nbgrader_course(folder, release.choose(["05"]))
     for student, (made, _) in (SUBMITTED | FORGED).items():
-        place = folder / "submitted" / student / GRADED
-        place.mkdir(parents=True)
-        nbformat.write(made(folder), place / f"{GRADED}.ipynb")
-    nbgrader(folder, "autograde", GRADED)
-    nbgrader(folder, "generate_feedback", GRADED)
-    nbgrader(folder, "export")
-    with open(folder / "grades.csv", newline="") as file:
-        return folder, {row["student_id"]: row for row in csv.DictReader(file)}
+        hand_in(folder, student, made(folder))
+    for step in STEPS:
+        call(folder, "nbgrader", *step.split())
+    return folder, grades(folder / "grades.csv")
 
 
 @pytest.mark.parametrize("student", SUBMITTED)
 def test_a_submission_gets_its_points(graded, student):
-    _, grades = graded
-    row = grades[student]
+    _, found = graded
+    row = found[student]
     assert (float(row["score"]), float(row["max_score"])) == (SUBMITTED[student][1], 10)
 
 
 @pytest.mark.parametrize("student", SUBMITTED)
 def test_feedback_shows_each_task_with_its_points(graded, student):
     folder, _ = graded
-    page = (folder / "feedback" / student / GRADED / f"{GRADED}.html").read_text()
+    page = (folder / "feedback" / student / EXERCISE / f"{EXERCISE}.html").read_text()
     assert f"(Score: {SUBMITTED[student][1]:.1f} / 10.0)" in page
-    for task in exercises()[GRADED].tasks:
+    for task in exercises()[EXERCISE].tasks:
         assert f">{task}<" in page
 
 
 def test_nbgrader_believes_a_notebook_that_replaces_its_checks(graded):
     """What docs/teaching.md warns of; if nbgrader ever learns better, the page has to say so."""
-    _, grades = graded
-    assert float(grades["forged"]["score"]) == FORGED["forged"][1]
+    _, found = graded
+    assert float(found["forged"]["score"]) == FORGED["forged"][1]
 
 
 def test_a_course_in_use_is_not_replaced(graded):
     folder, _ = graded
     with pytest.raises(TinylabError, match="not written by `tinylab classroom release`, or changed since"):
         release.nbgrader_course(folder, release.choose(["06"]))
-    assert (folder / "submitted" / "right" / GRADED / f"{GRADED}.ipynb").exists()
+    assert (folder / "submitted" / "right" / EXERCISE / f"{EXERCISE}.ipynb").exists()
     assert not (folder / "source" / "06_integer_only_inference").exists()
+
+
+def test_the_teachers_page_has_the_steps_that_were_tried():
+    page = (authoring.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    assert re.findall(r"^nbgrader (.+)$", page, re.MULTILINE) == list(STEPS)

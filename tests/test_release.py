@@ -1,9 +1,11 @@
 """Exercises handed out: what a release holds, that it replaces nothing else, that it is whole or absent."""
 
+import argparse
 import errno
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,6 +46,7 @@ def test_a_release_holds_the_notebooks_a_readme_and_a_zip_of_the_same(everything
     assert set(content(everything)) == expected | {release.ZIP, release.LIST}
     with zipfile.ZipFile(everything / release.ZIP) as archive:
         assert archive.testzip() is None
+        assert {entry.date_time for entry in archive.infolist()} == {(2000, 1, 1, 0, 0, 0)}
         zipped = {name: archive.read(name) for name in archive.namelist()}
     assert zipped == {f"tinylab-exercises/{name}": (everything / name).read_bytes() for name in expected}
 
@@ -300,3 +303,69 @@ def test_an_installation_without_notebooks_says_so(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(tinylab, "__file__", str(tmp_path / "tinylab" / "__init__.py"))
     with pytest.raises(DataError, match=f"lacks its {kind}"):
         folder(kind)
+
+
+# the teacher's page
+
+PAGE = (authoring.ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^(tinylab .+)$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_teachers_page_is_one(command):
+    from tinylab import cli
+
+    chosen = cli._parser().parse_args(shlex.split(command)[1:])
+    assert callable(chosen.command)
+
+
+def test_a_command_that_is_none_would_be_noticed():
+    from tinylab import cli
+
+    with pytest.raises(SystemExit):
+        cli._parser().parse_args(["grade", "submissions.zip", "-o", "grades", "--twice"])
+
+
+def test_the_teachers_page_shows_how_to_release_grade_and_use_a_cluster():
+    for beginning in ("classroom release -o", "classroom release --nbgrader", "grade submissions.zip -o"):
+        assert any(command.startswith(f"tinylab {beginning}") for command in COMMANDS)
+
+
+def test_what_the_teachers_page_mentions_in_its_text_exists():
+    """Commands and options of tinylab in `code`; those of nbgrader are tried in test_nbgrader."""
+    from tinylab import cli
+
+    def every(parser):
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for below in action.choices.values():
+                    yield from every(below)
+
+    parsers = list(every(cli._parser()))
+    options = {option for parser in parsers for option in parser._option_string_actions}
+    mentioned = re.findall(r"`((?:tinylab|--)[^`]*)`", PAGE)
+    assert len(mentioned) > 5
+    for code in mentioned:
+        first, *rest = code.split()
+        if first.startswith("--"):
+            assert first in options, code
+        elif first == "tinylab" and rest:
+            assert f"tinylab {' '.join(rest)}" in {parser.prog for parser in parsers}, code
+
+
+def test_the_limits_that_the_teachers_page_names_are_those_of_the_grader():
+    from tinylab.classroom.sandbox import Limits
+
+    assert f"A cell may take {Limits().seconds}\nseconds" in PAGE
+    assert f"up to {Limits().memory >> 30} GB of memory" in PAGE
+
+
+def test_links_of_the_teachers_page_resolve():
+    headings = {re.sub(r"\W+", "-", h.lower()) for h in re.findall(r"^## (.+)$", PAGE, re.MULTILINE)}
+    for link in re.findall(r"\]\(([^)]+)\)", PAGE):
+        assert (
+            link.startswith("https://")
+            or link.removeprefix("#") in headings
+            or (authoring.ROOT / "docs" / link).exists()
+        ), link
