@@ -6,6 +6,8 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 FIRST := notebooks/00_start_here.ipynb
 # Progress bars are for people.
 test check: export TQDM_DISABLE = 1
+# What tests solve is nobody's progress.
+test check: export TINYLAB_PROGRESS = off
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test bench networks check check-style install install-test exercises badges outputs constraints clean
@@ -21,7 +23,7 @@ test: check-style ## install what is missing and run every test and every notebo
 	$(VENV)/pytest -n 2 --dist loadfile --doctest-modules tests tinylab
 	$(VENV)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks exercises solutions
 
-bench: install-test ## time the integer engine against LiteRT's kernels, as ratios
+bench: install-test ## time the integer engine against LiteRT's kernels, and grading against nbgrader, as ratios
 	$(VENV)/python -m tests.bench
 
 networks: install-test ## compare the integer engine with LiteRT on thousands of random networks (an hour)

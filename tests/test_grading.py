@@ -123,8 +123,8 @@ FORGED = {
     "a patched judge": "from tinylab.check import task\ntask.Task.judge = task.Task.__call__ = lambda *a: 1",
     "patched comparisons": "import numpy as np\nnp.argwhere = np.array_equal = lambda *a, **k: np.zeros(0)",
     "a reply written to every open file": (
-        'import os, json\nfor f in range(3, 100):\n    try: os.write(f, b\'{"begins": "end", "bytes": 0}\\n\')\n'
-        "    except OSError: pass"
+        "import os\nfor f in range(3, 100):\n"
+        '    try: os.write(f, b\'{"begins": "end", "bytes": 0}\\n\')\n    except OSError: pass'
     ),
     "a printed score": "print('score: 10/10')\n10",
 }
