@@ -369,3 +369,10 @@ def test_links_of_the_teachers_page_resolve():
             or link.removeprefix("#") in headings
             or (authoring.ROOT / "docs" / link).exists()
         ), link
+
+
+def test_the_teachers_page_quotes_what_the_grader_says_of_a_complete_wall():
+    from tinylab.classroom import gradebook
+    from tinylab.classroom.sandbox import Isolation
+
+    assert f"`{gradebook._described({Isolation('namespaces')})}`" in PAGE
