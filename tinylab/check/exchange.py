@@ -231,7 +231,8 @@ class _Reader:
             raise ValueError("no shape")
         array = np.frombuffer(bytearray(self._blob(length)), kind).reshape(shape)
         if kind.kind == "b":
-            return array.view(np.uint8) != 0  # any other byte would be True, and differ from True
+            # any other byte than 0 and 1 would be True, and differ from True
+            return np.asarray(array.view(np.uint8) != 0)
         if kind.kind == "U" and array.size and array.ravel().view(f"{kind.str[0]}u4").max() > sys.maxunicode:
             raise ValueError("no characters")
         return array

@@ -48,13 +48,17 @@ def parts(value: Any) -> tuple[str, dict, list[np.ndarray]] | None:
 
     Weights of a layer that has not been built are those that it was given (`weights=[...]`).
     """
+    try:
+        config = value.get_config()
+    except Exception:  # Keras', or a learner's own
+        return None
     if not isinstance(value, keras.Model):
         weights = value.get_weights() if value.built else getattr(value, "_initial_weights", None) or []
-        return type(value).__name__, value.get_config(), [np.asarray(w) for w in weights]
+        return type(value).__name__, config, [np.asarray(w) for w in weights]
     if not (value.built and getattr(value, "_is_graph_network", False)):
         return None
     kind = "Sequential" if isinstance(value, keras.Sequential) else "Functional"
-    return kind, value.get_config(), value.get_weights()
+    return kind, config, value.get_weights()
 
 
 def rebuilt(kind: str, config: Any, weights: list) -> Any:
@@ -149,7 +153,9 @@ def _setting(name: str, value: Any) -> Any:
         return _plain(value)
     if isinstance(value, str) and value in ACTIVATIONS:
         return value
-    return _entry(value)  # a layer may be the activation of another
+    if isinstance(value, Mapping) and value.get("class_name") in LAYERS:
+        return _entry(value)  # a layer may be the activation of another
+    raise DataError("activations of Keras' own layers expected, another function given")
 
 
 def _plain(value: Any) -> Any:
