@@ -1,13 +1,14 @@
 """Outside the wall: makes the cases of an exercise, and compares answers with the references.
 
 In a process of its own, because what it compares was made by strangers: an answer that crashes LiteRT, or
-takes for ever, costs this process and nothing else.
+takes for ever, costs this process and nothing else. And behind a wall of its own, for the same reason.
 """
 
 import contextlib
 import importlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,13 +16,14 @@ from typing import IO, Any
 
 from tinylab.check import exchange
 from tinylab.check.task import Answers, Outcome, Result, Task
-from tinylab.classroom import confinement
+from tinylab.classroom import confinement, sandbox, view
 from tinylab.classroom.exercises import Exercise
 from tinylab.classroom.report import TaskReport
 from tinylab.errors import DataError, TinylabError
 
 SECONDS = 300  # to compare the answers of one task, or to make the cases of all
 MEMORY = 8 << 30  # bytes
+MOST_DISK = 1 << 30  # bytes
 
 
 class Judge:
@@ -30,6 +32,7 @@ class Judge:
     def __init__(self, exercise: Exercise, seed: int):
         self._exercise, self._seed = exercise, seed
         self._process: subprocess.Popen | None = None
+        self._scratch = sandbox.new_folder()
         self._cases: dict[str, bytes] = {}
 
     def cases(self) -> dict[str, bytes]:
@@ -57,9 +60,12 @@ class Judge:
             self._process.kill()
             self._process.wait()
             self._process = None
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _ask(self, *request: Any) -> Any:
         """The process's answer; None if it died of the question, or did not answer in time."""
+        if self._process and self._process.poll() is not None:  # it ends with the thread that started it
+            self._process = None
         process = self._process = self._process or self._started()
         timer = threading.Timer(SECONDS, process.kill)
         timer.start()
@@ -74,14 +80,17 @@ class Judge:
             timer.cancel()
 
     def _started(self) -> subprocess.Popen:
+        package, scratch = str(view.PACKAGE), str(self._scratch)
+        self._scratch.mkdir(exist_ok=True)
+        wall = sandbox.wall([*sandbox.python_folders(), package], scratch, MOST_DISK)
         command = [sys.executable, "-m", "tinylab.classroom.judge", self._exercise.check, str(self._seed)]
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "TQDM_DISABLE": "1"}
         return subprocess.Popen(
-            command,
+            [*wall, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **quiet},
+            env=confinement.environment(scratch, str(view.PACKAGE.parent), sandbox.ENVIRONMENT),
+            cwd=scratch,
         )
 
 
@@ -90,6 +99,7 @@ def main() -> None:
     check, seed = sys.argv[1], int(sys.argv[2])
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
+    confinement.die_with_parent()
     confinement.limit(MEMORY)
     module = importlib.import_module(f"tinylab.check.{check}")
     tasks = {task.name: task for task in vars(module).values() if isinstance(task, Task)}

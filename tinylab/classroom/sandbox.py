@@ -39,7 +39,7 @@ GRACE_SECONDS = 3  # between being asked to stop and being stopped
 WATCH_SECONDS = 0.1
 LOOK_SECONDS = 1  # to count memory: it is slow where processes multiply, and their number ends them then
 THREADS = 2  # of a notebook: several may run at once, on a machine of any size
-MORE = {
+ENVIRONMENT = {
     **dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"),
         str(THREADS),
@@ -109,10 +109,10 @@ class Run:
 def isolation() -> Isolation:
     """The best wall that this system has, found by trying."""
     if sys.platform == "linux":
-        if _succeeds([sys.executable, "-I", confinement.__file__]):
-            return Isolation("namespaces")
-        if shutil.which("bwrap") and _succeeds([*_bubblewrap([], "/tmp", 1 << 20), "true"]):
-            return Isolation("bubblewrap")
+        with tempfile.TemporaryDirectory() as folder:
+            for name, build in (("namespaces", _namespaces), ("bubblewrap", _bubblewrap)):
+                if _succeeds([*build([], folder, 1 << 20), "true"]):
+                    return Isolation(name)
     lacks = [
         "read and write whatever you can, this class's grades and other submissions among it",
         "use the network",
@@ -135,12 +135,11 @@ class Sandbox:
 
     def __init__(self, exercise: Exercise, limits: Limits):
         self.limits = limits
-        _remove_left_behind()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")).resolve()
+        self._folder = new_folder()
         self._view, self._scratch = self._folder / "view", self._folder / "scratch"
         self._scratch.mkdir()
         self._modules = view.make(exercise, self._view)
-        self._shown = [*_python_folders(), str(self._view)]
+        self._shown = [*python_folders(), str(self._view)]
         self._lock = threading.Lock()
         self._server: tuple[subprocess.Popen, socket.socket] | None = None
 
@@ -246,10 +245,8 @@ class Sandbox:
     def _started(self, job: int) -> Iterator[tuple[psutil.Process | None, int]]:
         """A process from the beginning, behind bubblewrap's wall or none."""
         scratch = Path(tempfile.mkdtemp(dir=self._folder))
-        command = _CHILD
-        if isolation().name == "bubblewrap":
-            command = [*_bubblewrap(self._shown, str(scratch), self.limits.disk), *_CHILD]
-        environment = confinement.environment(str(scratch), str(self._view), MORE)
+        command = [*wall(self._shown, str(scratch), self.limits.disk), *_CHILD]
+        environment = confinement.environment(str(scratch), str(self._view), ENVIRONMENT)
         process = subprocess.Popen(
             command, stdin=job, env=environment, **{**_quietly(scratch), "stdout": subprocess.PIPE}
         )
@@ -268,15 +265,16 @@ class Sandbox:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return confinement.environment(str(self._scratch), str(self._view), MORE)
+        return confinement.environment(str(self._scratch), str(self._view), ENVIRONMENT)
 
 
-def _remove_left_behind() -> None:
-    """The folders of graders that were killed."""
+def new_folder() -> Path:
+    """An empty folder; those of graders that were killed are removed on the way."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
         owner = folder.name.removeprefix(FOLDER).partition("-")[0]
         if owner.isdecimal() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")).resolve()
 
 
 _CHILD = [sys.executable, "-m", "tinylab.classroom.child"]
@@ -291,7 +289,7 @@ def _quietly(folder: Path) -> dict[str, Any]:
     }
 
 
-def _python_folders() -> list[str]:
+def python_folders() -> list[str]:
     """Where this Python and its packages are; not the folder that this tinylab is in, if it is a clone's."""
     own = view.PACKAGE.parent
     packages = [path for path in sys.path if path and Path(path).is_dir() and Path(path) != own]
@@ -299,8 +297,18 @@ def _python_folders() -> list[str]:
     return list(dict.fromkeys([sys.prefix, sys.base_prefix, *packages]))
 
 
+def wall(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]:
+    """What to write before a command to run it behind the wall, see `confinement.confine`."""
+    build = {"namespaces": _namespaces, "bubblewrap": _bubblewrap}.get(isolation().name)
+    return build(shown, scratch, scratch_bytes) if build else []
+
+
+def _namespaces(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]:
+    asked = {"shown": shown, "scratch": scratch, "scratch_bytes": scratch_bytes}
+    return [sys.executable, "-I", confinement.__file__, json.dumps(asked)]
+
+
 def _bubblewrap(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]:
-    """bubblewrap's command line for the wall that `confinement.confine` builds."""
     command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
     command += ["--uid", str(confinement.LEARNER), "--gid", str(confinement.LEARNER), "--cap-drop", "ALL"]
     command += ["--proc", "/proc", "--dev", "/dev"]
