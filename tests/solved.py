@@ -1,14 +1,18 @@
 """What the tests of the exercises share: solutions from their notebooks, and tables of mistakes.
 
+Answers take the way that they take from a sandbox to a grader.
+
 A table says, for each task, what wrong answers there are: what is wrong, the function, and words that the
 message must hold.
 """
 
+import functools
 from types import SimpleNamespace
 
 import pytest
 
 from tinylab import authoring
+from tinylab.check import exchange
 from tinylab.check.task import Outcome, Task
 
 
@@ -27,9 +31,16 @@ def tasks(module):
     return [task.name for task in vars(module).values() if isinstance(task, Task)]
 
 
+@functools.lru_cache(maxsize=8)
+def expected(task, seed):
+    """The cases of a seed with the right answers, made once for all who are judged."""
+    return task.expected(seed)
+
+
 def checked(task, function, seed=1):
     """A check with cases from this seed."""
-    return task.judge(task.collect(function, seed), seed)
+    answers = exchange.load(exchange.dump(task.collect(function, seed)))
+    return task.judge_against(answers, expected(task, seed))
 
 
 class Mistakes:
@@ -67,7 +78,7 @@ class Mistakes:
         ]
 
     def test_a_mistake_is_wrong_and_named(self, name, function, words):
-        result = getattr(self.check, name)(function)
+        result = checked(getattr(self.check, name), function)
         assert result.outcome is Outcome.WRONG, result
         assert words in result.message
 

@@ -372,6 +372,9 @@ def test_what_a_learner_wrote_into_a_model_does_not_arrive(L, tmp_path):
         def call(self, x):
             return x
 
+    def mine(x):
+        return x
+
     images = keras.Input((4,))
     refused = {
         "Lambda given": keras.Sequential([keras.Input((4,)), L.Lambda(lambda x: x + 1)]),
@@ -380,7 +383,7 @@ def test_what_a_learner_wrote_into_a_model_does_not_arrive(L, tmp_path):
         "Mine given": keras.Sequential([keras.Input((4,)), Mine()]),
         "knows the shape": keras.Sequential([L.Dense(3)]),
         "built": Model(),
-        "own layers expected": keras.Sequential([L.Dense(3, activation=lambda x: x, input_shape=(4,))]),
+        "another function": keras.Sequential([L.Dense(3, activation=mine, input_shape=(4,))]),
     }
     mark.unlink()  # they have been called already, to be made
     for words, model in refused.items():
@@ -402,6 +405,7 @@ def test_a_configuration_runs_nothing_of_what_it_names(L, tmp_path):
     calls = {"module": "os", "class_name": "system", "config": f"touch {mark}", "registered_name": "system"}
     call = {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"}
     plain = {"name": "d", "units": 2}
+    weights = np.zeros((3, 2), np.float32), np.zeros(2, np.float32)
     first = {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 3]}}
     for config in (
         {"layers": [first, calls]},
@@ -414,15 +418,11 @@ def test_a_configuration_runs_nothing_of_what_it_names(L, tmp_path):
         {"layers": [first, [call]]},
         {"layers": call},
     ):
-        there = sent(
-            "Sequential", {"name": "m", **config}, np.zeros((3, 2), np.float32), np.zeros(2, np.float32)
-        )
+        there = sent("Sequential", {"name": "m", **config}, *weights)
         assert isinstance(there, Foreign), config
     initialized = plain | {"kernel_initializer": calls, "kernel_regularizer": call, "bias_constraint": call}
     layers = [first, {"class_name": "Dense", "config": initialized, "module": "os"}]
-    there = sent(
-        "Sequential", {"name": "m", "layers": layers}, np.zeros((3, 2), np.float32), np.zeros(2, np.float32)
-    )
+    there = sent("Sequential", {"name": "m", "layers": layers}, *weights)
     assert there(np.zeros((1, 3))).shape == (1, 2)  # those are left out: training alone needs them
     assert not mark.exists()
 
