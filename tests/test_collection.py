@@ -347,7 +347,7 @@ def test_names_made_to_take_time_take_none(part, tmp_path):
     assert time.perf_counter() - start < 10  # seconds; minutes, if it grew with the square of the length
 
 
-@given(st.text())
+@given(st.text() | st.text(st.sampled_from(" .\t\x08e\u0301\u200b"), max_size=300))
 def test_a_clean_name_stays_as_it_is_and_is_no_folder_above(name):
     cleaned = clean(name)
     assert cleaned == clean(cleaned)

@@ -138,14 +138,15 @@ def clean(name: str) -> str:
 
 def _text(name: str) -> str:
     name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # what no encoding could read
-    name = " ".join(unicodedata.normalize("NFC", _short(name, LONGEST_NAME)).split())
-    return "".join(c for c in name if unicodedata.category(c) not in HIDDEN).strip()
+    name = _short(name, LONGEST_NAME)
+    shown = "".join(c for c in name if c.isspace() or unicodedata.category(c) not in HIDDEN)
+    return " ".join(unicodedata.normalize("NFC", shown).split())
 
 
 def _short(name: str, most: int) -> str:
     if len(name) <= most:
         return name
-    return f"{name[: most - 9]} {hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{name[: most - 9].rstrip()} {hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _read(name: str, is_file: bool) -> Owner:
