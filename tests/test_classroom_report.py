@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinylab
+from tinylab import authoring
 from tinylab.check.task import Outcome
 from tinylab.classroom import exercises as module
 from tinylab.classroom.exercises import exercises, folder
@@ -50,6 +51,12 @@ def test_an_exercise_imports_the_checks_that_bear_its_number(exercise):
         r"^from tinylab\.check import (\w+) as check$", "\n".join(exercise.sources), re.MULTILINE
     )
     assert imported == [exercise.check]
+
+
+@pytest.mark.parametrize("exercise", exercises().values(), ids=lambda exercise: exercise.name)
+def test_the_sources_of_an_exercise_are_its_code_and_no_text(exercise):
+    cells = authoring.read(exercise.path).cells
+    assert list(exercise.sources) == [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 def test_no_two_exercises_share_a_task():
