@@ -3,6 +3,7 @@
 The other exercises have test files of their own.
 """
 
+import functools
 import html.parser
 import os
 import warnings
@@ -12,12 +13,23 @@ import pytest
 
 from tinylab import conversion, runners
 from tinylab._tensorflow import keras, tf
+from tinylab.check import (
+    exchange,
+    exercise_02,
+    exercise_03,
+    exercise_04,
+    exercise_05,
+    exercise_06,
+    exercise_07,
+    exercise_09,
+)
 from tinylab.check import exercise_01 as check
-from tinylab.check import exercise_02, exercise_03, exercise_05
-from tinylab.check.task import Outcome, Right, Task, exactly, identical, within
+from tinylab.check.answers import LONGEST_MESSAGE, Answers
+from tinylab.check.task import Outcome, Right, Task, collect, exactly, identical, within
 from tinylab.errors import DataError
 
 from .conftest import slow
+from .solved import checked
 
 SEEDS = (1, *slow(2, 3))
 HINTS = ("Look at the sign.", "Is a < b, or b & c?", "return 2 * x")
@@ -35,10 +47,6 @@ def raises(error):
         raise error
 
     return function
-
-
-def checked(task, function, seed=1):
-    return task.judge(task.collect(function, seed), seed)
 
 
 def not_written(x):
@@ -96,6 +104,104 @@ def test_too_few_answers_are_not_right():
 def test_a_learner_who_stops_the_kernel_stops_it():
     with pytest.raises(KeyboardInterrupt):
         double(raises(KeyboardInterrupt()))
+
+
+def test_a_blank_inside_a_recursion_or_a_call_of_the_tasks_own_is_the_blank_itself():
+    def through(function, x):
+        return function(x)
+
+    asked = Task("double", arrays, lambda x: 2 * x, within(1e-9), HINTS, call=through)
+    assert asked(not_written).outcome is Outcome.NOT_ATTEMPTED
+    assert asked(lambda x: 2 * x).outcome is Outcome.RIGHT
+    assert asked(functools.partial(not_written)).outcome is Outcome.ERROR  # no code of its own
+
+
+def test_of_an_answer_what_the_task_takes_of_it_is_judged():
+    first = Task("first", arrays, lambda x: 2 * x[0], within(1e-9), HINTS, call=lambda f, x: next(f(x)))
+    assert first(lambda x: iter(2 * x)).outcome is Outcome.RIGHT
+    assert first(lambda x: iter([])).outcome is Outcome.ERROR
+
+
+def test_what_is_expected_serves_for_many_answers():
+    expected = double.expected(3)
+    for function, score in ((lambda x: 2 * x, 1), (lambda x: x, 0), (lambda x: 2 * x, 1)):
+        assert double.judge_against(double.collect(function, 3), expected).score == score
+
+
+def test_cases_alone_are_enough_to_collect():
+    cases = double.cases(np.random.default_rng(1))
+    assert double.judge(collect(lambda x: 2 * x, cases, "double"), 1).score == 1
+
+
+def cyclic():
+    nested = [1]
+    nested.append(nested)
+    return nested
+
+
+class Loud:
+    """A learner's class of which every question raises."""
+
+    def __repr__(self):
+        raise RecursionError
+
+    def __eq__(self, other):
+        raise MemoryError
+
+    __hash__ = None
+
+
+STRANGE = {
+    "a million numbers": list(range(10**6)),
+    "ten million characters": "x" * 10**7,
+    "a huge number": 10**10_000,
+    "deep": functools.reduce(lambda inside, _: [inside], range(500), 0),
+    "itself inside": cyclic(),
+    "an object": Loud(),
+    "a wrong dict": {"a": Loud()},
+    "infinity": float("inf"),
+    "a type": Loud,
+}
+
+
+@pytest.fixture(scope="module")
+def first_cases():
+    """Tasks of every kind of comparison, and the right answer to the first case of each."""
+    several = (
+        *(double, check.largest_difference, check.accuracy, check.my_file),
+        *(exercise_02.saved_percent, exercise_02.float32_bytes),
+        *(exercise_03.representative_data, exercise_03.to_integers, exercise_03.quantize_images),
+        *(exercise_05.multiplier_and_shift, exercise_05.dense),
+        *(exercise_04.fake_quantize, exercise_04.as_convolution, exercise_04.repair),
+        *(exercise_06.finish, exercise_07.sqnr, exercise_07.mend_switched_off),
+        *(exercise_09.alive, exercise_09.place, exercise_09.fits_on),
+    )
+    return [(task, task.expected(1)[:1]) for task in several]
+
+
+@pytest.mark.parametrize("value", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("there", [True, False], ids=["arrived", "before it left"])
+def test_strange_answers_are_wrong_in_few_words_whatever_the_task(first_cases, value, there):
+    answers = Answers([value])
+    answers = exchange.load(exchange.dump(answers)) if there else answers
+    for task, expected in first_cases:
+        result = task.judge_against(answers, expected)
+        assert result.outcome is Outcome.WRONG, task.name
+        assert 0 < len(result.message) <= LONGEST_MESSAGE
+
+
+def test_a_comparison_that_breaks_down_says_so():
+    task = Task("name", lambda rng: [()], lambda: 1, raises(ZeroDivisionError("by 0")), ())
+    result = task(lambda: "mine")
+    assert result.outcome is Outcome.WRONG
+    assert result.message.splitlines()[1:] == [
+        "got       'mine', which cannot be compared",
+        "ZeroDivisionError: by 0",
+    ]
+
+
+def test_an_error_without_end_is_cut_short():
+    assert len(double(raises(ValueError("no " * 10**6))).message) == LONGEST_MESSAGE
 
 
 # Cases
