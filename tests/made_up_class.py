@@ -9,6 +9,7 @@ whether it is behind them, or stops at a number that a machine bears.
 A submission that gets at something it must not see, or reach, prints "leak" in capital letters.
 """
 
+import argparse
 import functools
 import io
 import json
@@ -40,7 +41,8 @@ class Expected:
         group: "good", "partial", "blank", "forged", "hostile" or "no notebook".
         kind: what it is, in words.
         exercise: its name; "" if it cannot be graded.
-        points: a digit a task, "1100000000"; "" if it cannot be graded.
+        points: a digit a task, "1100000000"; "" if it cannot be graded. A "?" is an honest point that the
+            forger's own doing may cost, or not.
         problem: words that the problem must contain; "" if it can be graded.
         remark: words that a remark must contain; "" if none is due.
         needs_walls: whether its points are only sure where the operating system can hide files.
@@ -832,19 +834,21 @@ def write_everywhere(*case):
 """
 
 
-@forged("05", "a function that writes a made-up report to every open file")
+@forged("05", "a function that writes a made-up report to every open file", points="??00000000")
 def writes_everywhere(notebook):
     notebook.after_imports(f"TASKS = {notebook.tasks!r}\n{WRITES_EVERYWHERE.strip()}")
     notebook.define_all("write_everywhere", 2)
 
 
-@forged("05", "a cell that writes a made-up report to every open file")
+@forged("05", "a cell that writes a made-up report to every open file", points="??00000000")
 def writes_at_once(notebook):
     notebook.after_imports(f"TASKS = {notebook.tasks!r}\n{WRITES_EVERYWHERE.strip()}")
     notebook.at_end("write_everywhere()")
 
 
-@forged("05", "a made-up report is printed, and the process ended before it can be asked")
+@forged(
+    "05", "a made-up report is printed, and the process ended before it can be asked", points="??00000000"
+)
 def report_and_exit(notebook):
     notebook.after_imports(f"TASKS = {notebook.tasks!r}\n{WRITES_EVERYWHERE.strip()}")
     notebook.define(
@@ -857,7 +861,11 @@ def quantize(*case):
     )
 
 
-@forged("05", "a made-up report is written at the process's end, and again and again by a thread")
+@forged(
+    "05",
+    "a made-up report is written at the process's end, and again and again by a thread",
+    points="??00000000",
+)
 def report_at_exit(notebook):
     notebook.after_imports(f"TASKS = {notebook.tasks!r}\n{WRITES_EVERYWHERE.strip()}")
     notebook.at_end(
@@ -1542,6 +1550,8 @@ def as_text(rows: list[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write the made-up class, and say what each must get.")
+    parser.add_argument("folder", type=Path, help="new: the submissions are written into it")
     head = ("student", "group", "kind", "expected")
-    table = write(Path(sys.argv[1]))
+    table = write(parser.parse_args().folder)
     print(as_text([head, *((e.student, e.group, e.kind, e.points or e.problem) for e in table)]))

@@ -45,8 +45,20 @@ for one in left:
     one.kill()
 """
 SUBSET = frozenset(
-    ("solution_02", "untouched_05", "first_three", "one_wrong", "exits", "prints_scores", "zipped")
-    + ("truncated", "by_heart", "segmentation_fault", "three_faults", "copied")
+    [
+        "solution_02",
+        "untouched_05",
+        "first_three",
+        "one_wrong",
+        "exits",
+        "prints_scores",
+        "zipped",
+        "truncated",
+        "by_heart",
+        "segmentation_fault",
+        "three_faults",
+        "copied",
+    ]
 )
 
 
@@ -153,6 +165,11 @@ def klass(tmp_path_factory):
     return found
 
 
+def is_as_expected(given, expected):
+    """The same digits; "?" stands for either."""
+    return bool(re.fullmatch(expected.replace("?", "[01]"), given))
+
+
 def sure(expected):
     """Those whose grade does not depend on walls that this system lacks."""
     return [one for one in expected if not (one.needs_walls and isolation().lacks)]
@@ -184,7 +201,7 @@ def test_every_grade_is_what_it_should_be(klass):
     wrong = {
         one.student: f"expected {one.points or 'none'}, given {klass.given.get(one.student)}"
         for one in sure(klass.expected)
-        if klass.given.get(one.student, ("missing", ""))[0] != one.points
+        if not is_as_expected(klass.given.get(one.student, ("missing", ""))[0], one.points)
     }
     assert wrong == {}
 
