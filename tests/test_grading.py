@@ -15,7 +15,6 @@ pytestmark = pytest.mark.slow
 NAME = "05_quantization_arithmetic"
 TASKS = exercises()[NAME].tasks
 LIMITS = Limits(seconds=5)
-PATIENT = Limits(seconds=60)  # for functions that train
 ENDLESS = "while True:\n    try:\n        for i in range(10**9): i + 1\n    except BaseException: pass"
 
 
@@ -25,8 +24,8 @@ def _ended():
     grading.close()
 
 
-def notebook(kind="solutions", name=NAME):
-    return nbformat.read(folder(kind) / f"{name}.ipynb", as_version=4)
+def notebook(kind="solutions"):
+    return nbformat.read(folder(kind) / f"{NAME}.ipynb", as_version=4)
 
 
 def with_cell(source, place=3):
@@ -44,9 +43,9 @@ def with_function(name, source):
     return changed
 
 
-def graded(content, seed=1234, name=NAME, limits=LIMITS):
+def graded(content, seed=1234):
     content = content if isinstance(content, bytes) else nbformat.writes(content).encode()
-    return grading.grade_notebook(content, name, seed, limits)
+    return grading.grade_notebook(content, NAME, seed, LIMITS)
 
 
 def outcomes(report):
@@ -179,13 +178,7 @@ def test_cells_are_shown_as_they_were_executed():
     assert "seen by the teacher\n" in [output.get("text") for output in shown]
 
 
-@pytest.mark.parametrize("name", [name for name in exercises() if name != NAME])
-def test_every_solution_gets_every_point(name):
-    report = graded(notebook(name=name), name=name, limits=PATIENT)
-    assert report.points == len(exercises()[name].tasks), [str(task) for task in report.tasks]
-
-
-def test_the_judge_survives_what_it_is_given(monkeypatch):
+def test_the_judge_survives_what_it_is_given():
     from tinylab.classroom.judge import Judge
 
     judge = Judge(exercises()[NAME], 1)
