@@ -83,15 +83,15 @@ def test_what_is_no_task_of_the_course_is_not_kept(place):
 
 def test_a_check_that_changes_nothing_writes_nothing(place):
     record.keep("05", "quantize", True)
-    before = place.stat()
+    before = place.stat().st_mtime_ns
     for done in (True, False):
         record.keep("05", "quantize", done)
-    assert place.stat() == before
+    assert place.stat().st_mtime_ns == before
 
 
 def test_the_whole_record_is_far_below_the_size_that_is_read(place):
     keep_all()
-    assert 25 * place.stat().st_size < record.MOST_BYTES
+    assert 40 * place.stat().st_size < record.MOST_BYTES
 
 
 def test_a_record_of_another_version_of_the_course_loses_only_what_is_not_known_here(place):
@@ -162,6 +162,7 @@ DAMAGED = {
     "empty": b"",
     "cut short": HEAD + b'{"05_quant',
     "somebody else's": b'{"name": "tinylab", "version": 1}',
+    "somebody else's with exercises": b'{"format": "theirs", "exercises": {}}',
     "a list": b"[1, 2]",
     "a number": b"7",
     "not UTF-8": b"\xff\xfe\x00",
@@ -225,13 +226,18 @@ def a_folder_for_a_file(folder):
     return folder / "progress.json"
 
 
+def a_link_to_a_device(folder):
+    (folder / "progress.json").symlink_to(os.devnull)  # not the device itself: should this fail, it stays
+    return folder / "progress.json"
+
+
 PLACES = {
     "switched off": (lambda _: "off", "TINYLAB_PROGRESS is off"),
     "no full path": (lambda _: "progress.json", "progress.json is no full path"),
     "no home folder": (lambda _: "~/.local/share/tinylab/progress.json", "is no full path"),
     "below a file": (a_file_for_a_folder, "file: "),
     "a folder": (a_folder_for_a_file, "is no ordinary file"),
-    "a device": (lambda _: os.devnull, "is no "),
+    "a device": (a_link_to_a_device, "is no ordinary file"),
     "no such disk": (lambda _: "/proc/tinylab/progress.json", "/proc/tinylab: "),
 }
 
@@ -348,25 +354,6 @@ def test_notebooks_that_write_at_the_same_time_lose_nothing(run_python, place):
         assert (process.returncode, out, err) == (0, "", "")
     states = record.read().states
     assert {state for tasks in states.values() for state in tasks.values()} == {DONE}
-
-
-KILLED = """
-from tinylab import record
-print("ready", flush=True)
-while True:
-    record.read()
-"""
-
-
-def test_a_process_killed_while_it_writes_leaves_a_whole_record(run_python, place):
-    keep_all()
-    for _ in range(3):
-        process = run_python(KILLED, wait=False, **{record.PLACE: str(place)})
-        assert process.stdout.readline() == "ready\n"
-        process.kill()
-        process.communicate()
-        assert {state for tasks in record.read().states.values() for state in tasks.values()} == {DONE}
-        assert record.read().note == f"Kept only on this machine: {place}"
 
 
 def test_tests_and_notebooks_run_here_touch_no_record_of_the_authors():

@@ -23,7 +23,7 @@ from tinylab.errors import DataError
 STATES = DONE, TRIED, OPEN = "done", "tried", "open"
 PLACE, OFF = "TINYLAB_PROGRESS", "off"  # the environment variable; what it says where nothing is to be kept
 FORMAT = "tinylab progress"
-MOST_BYTES = 100_000  # with every task done, the file has a thirtieth of that
+MOST_BYTES = 100_000  # with every task done, the file has less than a fortieth of that
 LOCK_SECONDS = 5.0  # a turn takes a few milliseconds, on a machine that is very busy a second
 
 States = dict[str, dict[str, str]]  # of an exercise, of a task
