@@ -166,7 +166,7 @@ is_faithful = Task(
     exactly,
     (
         "Run both on the same x, and compare the largest difference with the tolerance.",
-        "Some of the files answer NaN. What is np.nan > 0.1, and what is np.nan <= 0.1?",
+        "One of the cases answers NaN. What is np.nan > 0.1, and what is np.nan <= 0.1?",
         "Both are False. So ask whether the difference is small, not whether it is large; return bool(...).",
     ),
 )
