@@ -197,7 +197,7 @@ def _graded(
         elif notebook in errors:
             one = replace(one, problem=f"It could not be graded ({errors[notebook]}). Grade once more.")
         graded.append(one)
-    return sorted(_counted(graded), key=lambda one: (one.student, one.exercise, one.file))
+    return _counted(sorted(graded, key=lambda one: (one.student, one.exercise, one.file)))
 
 
 def _shared(report: Report, others: set[str]) -> Report:
@@ -211,7 +211,7 @@ def _shared(report: Report, others: set[str]) -> Report:
 def _counted(graded: Sequence[Graded]) -> list[Graded]:
     """Let the best of a student's notebooks of an exercise count, and the first of those."""
     best: dict[tuple[str, str], Graded] = {}
-    for one in sorted(graded, key=lambda one: (-one.report.points if one.report else 1, one.file)):
+    for one in sorted(graded, key=lambda one: -one.report.points if one.report else 1):
         best.setdefault((one.student, one.exercise), one)
     return [replace(one, counts=not one.exercise or one is best[one.student, one.exercise]) for one in graded]
 
