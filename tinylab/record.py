@@ -17,7 +17,7 @@ import pandas as pd
 import platformdirs
 
 from tinylab.classroom.exercises import exercises
-from tinylab.course import LESSONS, leading_to
+from tinylab.course import LESSONS, Lesson, leading_to
 from tinylab.errors import DataError
 
 STATES = DONE, TRIED, OPEN = "done", "tried", "open"
@@ -78,7 +78,7 @@ def _first_not_done(states: dict[str, str]) -> str:
     return next((task for task, state in states.items() if state != DONE), "")
 
 
-def _named(lesson) -> str:
+def _named(lesson: Lesson) -> str:
     return f"lesson {lesson.name[:2]} · {lesson.title}"
 
 
