@@ -77,7 +77,5 @@ def a_class(students: int, names: tuple[str, ...], own: bool = False) -> list[Gr
                 graded.append(Graded(student, str(1000 + number), file, problem=problem))
                 continue
             executed = changed(name, student) if own else notebook(name)
-            graded.append(
-                Graded(student, str(1000 + number), file, name, report(name, rng, skill, executed))
-            )
+            graded.append(Graded(student, str(1000 + number), file, name, report(name, rng, skill, executed)))
     return graded

@@ -3,7 +3,8 @@
 What a notebook shows is its author's HTML, and JavaScript. Three walls keep it from doing anything in the
 browser of the teacher who opens it: here everything but a short list of tags and attributes is taken out;
 the page forbids scripts and every request (Content-Security-Policy); and the page that it is shown in puts
-it into an iframe with an empty `sandbox`. Each of them is enough.
+it into an iframe with an empty `sandbox`. The last two hold without the first, but for this: at a click
+on a link a browser opens a connection to its host before it finds out that it may not go there.
 
 The parts of a notebook are made by nbconvert's filters. Its exporter is not used: a page takes it a
 tenth of a second, and the page loads scripts from the network.
@@ -17,8 +18,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-from tinylab.errors import TinylabError
 
 LONGEST_TEXT = 10_000  # characters of a source or of an output; some texts take time by their square
 LONGEST_PAGE = 500_000  # of all of them
@@ -64,31 +63,13 @@ def cells(notebook: str) -> list[Cell]:
 
     Args:
         notebook: JSON in nbformat 4, from anybody.
-
-    Raises:
-        TinylabError: nbconvert is missing.
     """
-    need("nbconvert")
     if not notebook or len(notebook) > LONGEST_NOTEBOOK:
         return []
     try:
         return list(_Budget().cells(json.loads(notebook)["cells"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
-
-
-def need(package: str) -> None:
-    """Check that a package of the extra "classroom" is there.
-
-    Raises:
-        TinylabError: it is not.
-    """
-    try:
-        __import__(package)
-    except ImportError as error:
-        raise TinylabError(
-            f'pages of feedback need {package}, which is missing: pip install "tinylab-course[classroom]"'
-        ) from error
 
 
 class _Budget:
@@ -164,11 +145,16 @@ def _text(value: Any) -> str:
 @functools.lru_cache(1000)
 def _python(source: str) -> str:
     from pygments import highlight
+
+    return PLAIN.sub(r"\1", highlight(source, *_colours()))
+
+
+@functools.cache
+def _colours() -> tuple[Any, Any]:
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
-    coloured = highlight(source, PythonLexer(ensurenl=False, stripnl=False), HtmlFormatter(nowrap=True))
-    return PLAIN.sub(r"\1", coloured)
+    return PythonLexer(ensurenl=False, stripnl=False), HtmlFormatter(nowrap=True)
 
 
 @functools.lru_cache(1000)
@@ -197,7 +183,7 @@ def _cleaner() -> Any:
 def as_attribute(page: str) -> str:
     """A page as the value of an attribute in single quotes, no longer than it has to be.
 
-    >>> as_attribute("<p class=\"a\">R&amp;D's</p>")
-    '<p class="a">R&amp;amp;D&#39;s</p>'
+    >>> as_attribute("<p>R&amp;D's</p>")
+    '<p>R&amp;amp;D&#39;s</p>'
     """
     return page.replace("&", "&amp;").replace("'", "&#39;")

@@ -4,6 +4,7 @@ import base64
 import csv
 import functools
 import hashlib
+import importlib.util
 import io
 import itertools
 import json
@@ -20,6 +21,7 @@ import tinylab
 from tinylab.check.task import Outcome
 from tinylab.classroom import executed, summary
 from tinylab.classroom.report import Graded
+from tinylab.errors import TinylabError
 
 MARKS = {Outcome.RIGHT: "✓", Outcome.WRONG: "✗", Outcome.ERROR: "!", Outcome.NOT_ATTEMPTED: "–"}
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,7 +29,7 @@ OURS = "made by tinylab grade"  # stands in the second line of each page, with a
 LONGEST_NAME = 60  # letters; with the folders above it, a path has to stay below 260 on Windows
 LONGEST_MESSAGE = 5_000
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)  # Windows'
-FORMULA = re.compile(r"(^|[,;]\s*)(?=[=+\-@＝＋－＠])")
+FORMULA = re.compile(r"((?:^|[,;])[\s\"]*)(?=[=+\-@＝＋－＠])")
 
 
 @dataclass
@@ -113,7 +115,7 @@ def write(graded: Sequence[Graded], folder: str | os.PathLike) -> None:
         TinylabError: Jinja or nbconvert is missing.
         OSError: the folder cannot be written to.
     """
-    executed.need("jinja2")
+    _need("jinja2", "nbconvert")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     students = _students(graded)
@@ -124,6 +126,15 @@ def write(graded: Sequence[Graded], folder: str | os.PathLike) -> None:
         _put_page(folder, page)
     _put(folder, "index.html", _index(students, summaries, len(graded)))
     _sweep(folder, [page.address for page in pages])
+
+
+def _need(*packages: str) -> None:
+    """Packages of an extra, that not everybody has."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise TinylabError(
+                f'no {package} here, which writes feedback: pip install "tinylab-course[classroom]"'
+            )
 
 
 def _students(graded: Iterable[Graded]) -> list[Student]:
@@ -156,7 +167,7 @@ def _different(names: Iterable[str]) -> list[str]:
     """A name for a file for each name; no two are the same where "ana" is "Ana".
 
     >>> _different(["Ana", "ana", "a/../b", "CON", "..."])
-    ['Ana', 'ana (2)', 'a_.._b', 'CON_', '_']
+    ['Ana', 'ana (2)', 'a_.._b', '_CON', '_']
     """
     found: dict[str, str] = {}
     for name in map(_plain, names):
@@ -175,7 +186,7 @@ def _plain(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     name = "".join("_" if c in '/\\:*?"<>|' or unicodedata.category(c)[0] == "C" else c for c in name)
     name = name[:LONGEST_NAME].encode()[: 2 * LONGEST_NAME].decode(errors="ignore").strip(" .")
-    return f"{name}_" if not name or RESERVED.fullmatch(name) else name
+    return f"_{name}" if not name or RESERVED.fullmatch(name) else name
 
 
 # The table

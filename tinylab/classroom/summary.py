@@ -14,7 +14,7 @@ LOOKS = {  # colour and hatch, from right to not attempted
     Outcome.RIGHT: (BLUE, HATCHES[0]),
     Outcome.WRONG: (ORANGE, HATCHES[1]),
     Outcome.ERROR: (PALETTE[5], HATCHES[4]),
-    Outcome.NOT_ATTEMPTED: ("#dddddd", HATCHES[2]),
+    Outcome.NOT_ATTEMPTED: ("#dddddd", HATCHES[0]),
 }
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d_,.]*(?:e[-+]?\d+)?\b", re.IGNORECASE)
 MOST_LETTERS = 160  # of a mistake; an error's text may be anything
