@@ -1,4 +1,4 @@
-"""The command `tinylab`: inspect, convert, run, compare, debug; arena, c-array; progress, doctor.
+"""The command `tinylab`: inspect, convert, run, compare, debug; arena, c-array; progress, grade, doctor.
 
 An error that a user can put right is one line on stderr and exit code 1, never a traceback.
 """
