@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from tinylab.check import exchange, task  # before a notebook can change where imports come from
 from tinylab.classroom import confinement
 
 MOST_TEXT = 100_000  # characters of a cell's outputs that are kept, each stream and each display
@@ -85,8 +86,6 @@ def work(job: Job, frames: io.RawIOBase) -> None:
 
 
 def _answers(name: str, function: Any, pickled: bytes, seconds: int) -> bytes:
-    from tinylab.check import exchange, task
-
     if function is None:
         return exchange.dump(task.Answers([], attempted=False))
     cases, call = pickle.loads(pickled)
@@ -246,7 +245,6 @@ def serve(modules: list[str], shown: list[str], scratch: str, scratch_bytes: int
             importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended copies leave nothing
     line = socket.socket(fileno=os.dup(0))
-    line.sendall(b"ready")
     while True:
         message, files, _, _ = socket.recv_fds(line, 1, 2)
         if not message:

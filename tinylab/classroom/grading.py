@@ -5,29 +5,37 @@ one: a learner loses the points of that task only.
 """
 
 import atexit
+import contextlib
 import json
+import re
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 from tinylab.check import exchange
 from tinylab.check.task import Answers
-from tinylab.classroom import view
 from tinylab.classroom.exercises import Exercise, exercises
 from tinylab.classroom.judge import Judge
 from tinylab.classroom.report import Report
 from tinylab.classroom.sandbox import Limits, Run, Sandbox
+from tinylab.errors import DataError
 
+TINYLAB = re.compile(
+    r"^\s*(?:from\s+tinylab\s+import\s+(?P<names>[\w, ]+)|(?:from|import)\s+(?P<module>tinylab\.[\w.]*\w))",
+    re.MULTILINE,
+)
 MOST_LEFT_OUT = 10  # cells and functions; then the rest of the notebook is not tried any more
 
 
 def grade_notebook(content: bytes, exercise: str, seed: int, limits: Limits) -> Report:
     """Grade a notebook that was handed in.
 
-    A thread keeps what it needs for an exercise until it is given another one: grade all notebooks of an
-    exercise in a row, and call `close` when done.
+    What an exercise needs is kept until no thread grades it any more: grade all notebooks of an exercise
+    in a row, and call `close` when done.
 
     Args:
         content: of the file; `collection.exercise_of` must have found the exercise in it.
@@ -36,83 +44,107 @@ def grade_notebook(content: bytes, exercise: str, seed: int, limits: Limits) -> 
         limits: what the notebook may take.
 
     Raises:
-        TinylabError: our own processes cannot be started. Whatever the notebook does raises nothing.
+        DataError: it cannot be read at all. Whatever it does when it runs raises nothing.
+        TinylabError: our own processes cannot be started.
     """
-    asked, desk = exercises()[exercise], _desk(exercise, seed, limits)
-    read = nbformat.reader.reads(content.decode("utf-8-sig", errors="replace"))
-    notebook = nbformat.convert(read, 4)  # unlike nbformat.reads, without a word about what is not valid
+    asked, room = exercises()[exercise], _room(exercise, seed, limits)
+    notebook = _read(content)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     sources = {number: str(cell.source) for number, cell in enumerate(code, 1)}
-    answers, outputs, remarks = _answers(desk, sources, limits)
+    answers, outputs, remarks = _answers(room, sources)
     remarks = [*_foreign_imports(asked, sources), *remarks]
-    tasks = tuple(desk.judge.judge(task, answers[task]) for task in asked.tasks)
+    with room.judge() as judge:
+        tasks = tuple(judge.judge(task, answers[task]) for task in asked.tasks)
     return Report(exercise, tasks, tuple(remarks), _executed(notebook, outputs))
 
 
 def close() -> None:
     """End all processes that `grade_notebook` has left waiting for the next notebook."""
     with _lock:
-        for desk in _desks.values():
-            desk.close()
-        _desks.clear()
-        for sandbox in _sandboxes.values():
-            sandbox.close()
-        _sandboxes.clear()
+        while _rooms:
+            _rooms.popitem()[1].close()
+        _used.clear()
 
 
-# What a thread works with
+def _read(content: bytes) -> NotebookNode:
+    try:
+        read = nbformat.reader.reads(content.decode("utf-8-sig", errors="replace"))
+        return nbformat.convert(read, 4)  # unlike nbformat.reads, without a word about what is not valid
+    except Exception as error:  # of whatever kind: nbformat expects what notebooks hold
+        raise DataError(f"the notebook cannot be read ({type(error).__name__}: {error:.80})") from None
 
 
-class _Desk:
-    """A judge of a thread's own, and the sandbox that it shares with the others."""
+# Where notebooks of an exercise are graded
 
-    def __init__(self, exercise: str, seed: int, limits: Limits, sandbox: Sandbox):
-        self.key = exercise, seed, limits
-        self.judge, self.sandbox = Judge(exercises()[exercise], seed), sandbox
+
+class _Room:
+    """A sandbox, and judges: as many as are at work at the same time."""
+
+    def __init__(self, exercise: str, seed: int, limits: Limits):
+        self._exercise, self._seed = exercises()[exercise], seed
+        self.sandbox = Sandbox(self._exercise, limits)
+        self._lock, self._idle, self._cases = threading.Lock(), [], {}
+
+    @property
+    def cases(self) -> dict[str, bytes]:
+        """Pickled (cases, call) of each task, by its name; made once."""
+        with self._lock:
+            if not self._cases:
+                judge = Judge(self._exercise, self._seed)
+                self._idle.append(judge)
+                self._cases = judge.cases()
+        return self._cases
+
+    @contextlib.contextmanager
+    def judge(self) -> Iterator[Judge]:
+        """A judge who has nothing else to do."""
+        with self._lock:
+            judge = self._idle.pop() if self._idle else Judge(self._exercise, self._seed)
+        try:
+            yield judge
+        finally:
+            with self._lock:
+                self._idle.append(judge)
 
     def close(self) -> None:
-        self.judge.close()
+        """End its processes."""
+        self.sandbox.close()
+        for judge in self._idle:
+            judge.close()
 
 
 _lock = threading.Lock()
-_desks: dict[int, _Desk] = {}  # by thread
-_sandboxes: dict[tuple[str, Limits], Sandbox] = {}
+_rooms: dict[tuple[str, int, Limits], _Room] = {}
+_used: dict[int, tuple[str, int, Limits]] = {}  # by each thread
 atexit.register(close)
 
 
-def _desk(exercise: str, seed: int, limits: Limits) -> _Desk:
-    thread = threading.get_ident()
+def _room(*key: Any) -> _Room:
+    """The room for this exercise, seed and limits; those that no thread uses any more are closed."""
     with _lock:
-        desk = _desks.get(thread)
-        if desk and desk.key == (exercise, seed, limits):
-            return desk
-        if desk:
-            desk.close()
-        sandbox = _sandboxes.get((exercise, limits))
-        sandbox = sandbox or Sandbox(exercises()[exercise], limits)
-        _sandboxes[exercise, limits] = sandbox
-        _desks[thread] = _Desk(exercise, seed, limits, sandbox)
-        used = {id(one.sandbox) for one in _desks.values()}
-        for key in [key for key, one in _sandboxes.items() if id(one) not in used]:
-            _sandboxes.pop(key).close()
-        return _desks[thread]
+        _used[threading.get_ident()] = key
+        for other in _rooms.keys() - set(_used.values()):
+            _rooms.pop(other).close()
+        if key not in _rooms:
+            _rooms[key] = _Room(*key)
+        return _rooms[key]
 
 
 # Running
 
 
 def _answers(
-    desk: _Desk, sources: dict[int, str], limits: Limits
+    room: _Room, sources: dict[int, str]
 ) -> tuple[dict[str, bytes], dict[int, list[dict]], list[str]]:
     """What each task's function answered, what each cell showed, and what had to be left out."""
-    cells, tasks = dict(sources), dict(desk.judge.cases())
+    cells, tasks, limits = dict(sources), dict(room.cases), room.sandbox.limits
     answers: dict[str, bytes] = {}
     outputs: dict[int, list[dict]] = {}
     remarks: list[str] = []
     over = time.monotonic() + limits.seconds * limits.times
     why = "not called: too much had to be left out of this notebook"
     while len(remarks) < MOST_LEFT_OUT:
-        run = desk.sandbox.run(cells, tasks, over - time.monotonic())
+        run = room.sandbox.run(cells, tasks, over - time.monotonic())
         outputs |= run.outputs
         answers |= {name: run.answers[name] for name in tasks.keys() & run.answers.keys()}
         tasks = {name: cases for name, cases in tasks.items() if name not in answers}
@@ -144,9 +176,20 @@ def _culprit(run: Run, cells: dict[int, str], tasks: dict[str, bytes]) -> str | 
 
 def _foreign_imports(exercise: Exercise, sources: dict[int, str]) -> list[str]:
     """A remark if a notebook uses more of tinylab than the exercise does."""
-    imported = set(view.imported_modules(sources.values())) - set(view.imported_modules(exercise.sources))
-    found = [name for name in sorted(imported) if name.split(".")[0] == "tinylab" and name != "tinylab"]
+    found = sorted(_parts_used(sources.values()) - _parts_used(exercise.sources))
     return [f"imports {', '.join(found)}, which the exercise does not"] if found else []
+
+
+def _parts_used(sources: Iterable[str]) -> set[str]:
+    """The modules of tinylab's that cells import: by their text, because parsing strangers' code can crash."""
+    found = set()
+    for source in sources:
+        for match in TINYLAB.finditer(source):
+            if match["names"]:
+                found |= {f"tinylab.{name.split()[0]}" for name in match["names"].split(",") if name.strip()}
+            else:
+                found.add(match["module"])
+    return {name for name in found if name.split(".")[1] != "check"}
 
 
 # The notebook as executed

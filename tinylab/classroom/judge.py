@@ -49,9 +49,10 @@ class Judge:
 
     def judge(self, task: str, answers: bytes) -> TaskReport:
         """Compare what a learner's process sent with what is right."""
-        judged = self._ask("judge", task, answers)
-        if isinstance(judged, TaskReport):
-            return judged
+        for _ in range(2):  # it may have been killed for want of memory
+            judged = self._ask("judge", task, answers)
+            if isinstance(judged, TaskReport):
+                return judged
         return TaskReport(task, Outcome.WRONG, "the check could not get to the end with this answer")
 
     def close(self) -> None:

@@ -141,7 +141,7 @@ class Sandbox:
         self._modules = view.make(exercise, self._view)
         self._shown = [*python_folders(), str(self._view)]
         self._lock = threading.Lock()
-        self._server: tuple[subprocess.Popen, socket.socket] | None = None
+        self._server = self._serve() if isolation().name == "namespaces" else None
 
     def run(self, cells: dict[int, str], tasks: dict[str, bytes], seconds: float) -> Run:
         """Run cells, then call the functions of tasks, in a new process.
@@ -202,23 +202,22 @@ class Sandbox:
 
     def _ask_server(self, files: list[int]) -> psutil.Process | None:
         for _ in range(2):  # it may have been killed for want of memory
-            process, line = self._server or self._serve()
-            try:
+            process, line = self._server
+            with contextlib.suppress(OSError):
                 socket.send_fds(line, [b"!"], files)
-                number = int.from_bytes(line.recv(8), "little")
+                number = int.from_bytes(line.recv(8), "little")  # waits until everything is imported
                 if number:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         return psutil.Process(number)
                     return None
-            except OSError:
-                pass
             line.close()
             process.kill()
             process.wait()
-            self._server = None
+            self._server = self._serve()
         raise TinylabError("no process for a notebook could be started; is there memory left?")
 
     def _serve(self) -> tuple[subprocess.Popen, socket.socket]:
+        """Start a process that imports everything, without waiting for it."""
         ours, theirs = socket.socketpair()
         asked = {
             "modules": [*self._modules, "IPython", "matplotlib.pyplot", "matplotlib_inline.backend_inline"],
@@ -226,20 +225,13 @@ class Sandbox:
             "scratch": str(self._scratch),
             "scratch_bytes": self.limits.disk,
         }
+        environment = confinement.environment(str(self._scratch), str(self._view), ENVIRONMENT)
         process = subprocess.Popen(
-            [*_CHILD, json.dumps(asked)], stdin=theirs, env=self._environment, **_quietly(self._scratch)
+            [*_CHILD, json.dumps(asked)], stdin=theirs, env=environment, **_quietly(self._scratch)
         )
         theirs.close()
         ours.settimeout(START_SECONDS)
-        try:
-            if ours.recv(8) != b"ready":
-                raise OSError
-        except OSError:
-            process.kill()
-            process.wait()
-            raise TinylabError("the process that notebooks are run in could not be started.") from None
-        self._server = process, ours
-        return self._server
+        return process, ours
 
     @contextlib.contextmanager
     def _started(self, job: int) -> Iterator[tuple[psutil.Process | None, int]]:
@@ -262,10 +254,6 @@ class Sandbox:
             process.wait()
             process.stdout.close()
             shutil.rmtree(scratch, ignore_errors=True)
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        return confinement.environment(str(self._scratch), str(self._view), ENVIRONMENT)
 
 
 def new_folder() -> Path:
