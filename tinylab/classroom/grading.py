@@ -181,7 +181,7 @@ def _foreign_imports(exercise: Exercise, sources: dict[int, str]) -> list[str]:
 
 
 def _parts_used(sources: Iterable[str]) -> set[str]:
-    """The modules of tinylab's that cells import: by their text, because parsing strangers' code can crash."""
+    """The modules of tinylab's that cells import, by their text: parsing a stranger's code can crash."""
     found = set()
     for source in sources:
         for match in TINYLAB.finditer(source):
