@@ -3,8 +3,8 @@
 What a notebook shows is its author's HTML, and JavaScript. Three walls keep it from doing anything in the
 browser of the teacher who opens it: here everything but a short list of tags and attributes is taken out;
 the page forbids scripts and every request (Content-Security-Policy); and the page that it is shown in puts
-it into an iframe with an empty `sandbox`. The last two hold without the first, but for this: at a click
-on a link a browser opens a connection to its host before it finds out that it may not go there.
+it into an iframe with an empty `sandbox`. The last two hold without the first, but for this: for a frame
+or a link, a browser opens a connection to a host before it finds out that it may not load from there.
 
 The parts of a notebook are made by nbconvert's filters. Its exporter is not used: a page takes it a
 tenth of a second, and the page loads scripts from the network.
