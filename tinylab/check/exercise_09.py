@@ -15,7 +15,7 @@ import numpy as np
 
 from tinylab import boards, c_array, conversion, data, measure, memory_plan, models, runners, tflite_file
 from tinylab._tensorflow import keras
-from tinylab.check.given_09 import ROOMY, TIGHT
+from tinylab.check.given_09 import BOARDS, ROOMY, TIGHT
 from tinylab.check.networks import filled
 from tinylab.check.task import Right, Task
 from tinylab.conversion import Recipe
@@ -388,7 +388,7 @@ arena_size = Task(
 
 def _cases_of_boards(rng: np.random.Generator) -> list[tuple]:
     """Models that fill a RAM to the last byte, a flash, or half of both; and one too large for any board."""
-    every = list(boards.BOARDS.values())
+    every = list(BOARDS.values())
     chosen = [every[i] for i in rng.permutation(len(every))]
     program = (int(rng.integers(40_000, 90_000)), int(rng.integers(4_000, 9_000)))
     by_ram, by_flash = (sorted(chosen, key=lambda b: getattr(b, memory)) for memory in ("ram", "flash"))

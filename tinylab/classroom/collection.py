@@ -399,7 +399,7 @@ def exercise_of(content: bytes) -> str:
         DataError: no notebook, or one for another language; nothing of any exercise in it, or as much
             of one as of another.
     """
-    signs = _signs(_code(content))
+    signs = _signs(source for kind, source in cells(content) if kind == "code")
     weights = {
         name: sum(WEIGHT_OF_IMPORT if sign.startswith("exercise_") else 1 for sign in signs & known)
         for name, known in _known_signs().items()
@@ -430,19 +430,23 @@ def _signs(sources: Iterable[str]) -> set[str]:
     return defined | {f"check.{name}" for name in CHECKED.findall(text)} | set(IMPORTED.findall(text))
 
 
-def _code(content: bytes) -> list[str]:
-    """The sources of a notebook's code cells."""
+def cells(content: bytes) -> list[tuple[str, str]]:
+    """The kind ("code", "markdown", ...) and the source of each cell of a notebook, however odd it is.
+
+    Raises:
+        DataError: no notebook, or one for another language.
+    """
     try:
         notebook = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"no notebook: JSON in UTF-8 expected ({error}). Save it in Jupyter again.") from None
-    cells = _cells(notebook)
-    if len(cells) > MOST_CELLS:
-        raise DataError(f"{len(cells):,} cells: a notebook of {MOST_CELLS:,} at most expected.")
+    found = _cells(notebook)
+    if len(found) > MOST_CELLS:
+        raise DataError(f"{len(found):,} cells: a notebook of {MOST_CELLS:,} at most expected.")
     language = _language(notebook)
     if language and not language.lower().startswith(("python", "ipython")):
         raise DataError(f"a notebook for {language[:40]}: one for Python expected. Choose its kernel anew.")
-    return [_source(cell) for cell in cells if isinstance(cell, dict) and cell.get("cell_type") == "code"]
+    return [(str(cell.get("cell_type")), _source(cell)) for cell in found if isinstance(cell, dict)]
 
 
 def _cells(notebook: Any) -> list:

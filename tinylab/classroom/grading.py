@@ -13,16 +13,13 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import nbformat
-from nbformat import NotebookNode
-
 from tinylab.check import exchange
 from tinylab.check.task import Answers
+from tinylab.classroom.collection import cells
 from tinylab.classroom.exercises import Exercise, exercises
 from tinylab.classroom.judge import Judge
 from tinylab.classroom.report import Report
 from tinylab.classroom.sandbox import Limits, Run, Sandbox
-from tinylab.errors import DataError
 
 TINYLAB = re.compile(
     r"^\s*(?:from\s+tinylab\s+import\s+(?P<names>[\w, ]+)|(?:from|import)\s+(?P<module>tinylab\.[\w.]*\w))",
@@ -44,18 +41,17 @@ def grade_notebook(content: bytes, exercise: str, seed: int, limits: Limits) -> 
         limits: what the notebook may take.
 
     Raises:
-        DataError: it cannot be read at all. Whatever it does when it runs raises nothing.
+        DataError: it is no notebook. Whatever it does when it runs raises nothing.
         TinylabError: our own processes cannot be started.
     """
     asked, room = exercises()[exercise], _room(exercise, seed, limits)
-    notebook = _read(content)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    sources = {number: str(cell.source) for number, cell in enumerate(code, 1)}
+    read = cells(content)
+    sources = dict(enumerate((source for kind, source in read if kind == "code"), 1))
     answers, outputs, remarks = _answers(room, sources)
     remarks = [*_foreign_imports(asked, sources), *remarks]
     with room.judge() as judge:
         tasks = tuple(judge.judge(task, answers[task]) for task in asked.tasks)
-    return Report(exercise, tasks, tuple(remarks), _executed(notebook, outputs))
+    return Report(exercise, tasks, tuple(remarks), _executed(read, outputs))
 
 
 def close() -> None:
@@ -64,14 +60,6 @@ def close() -> None:
         while _rooms:
             _rooms.popitem()[1].close()
         _used.clear()
-
-
-def _read(content: bytes) -> NotebookNode:
-    try:
-        read = nbformat.reader.reads(content.decode("utf-8-sig", errors="replace"))
-        return nbformat.convert(read, 4)  # unlike nbformat.reads, without a word about what is not valid
-    except Exception as error:  # of whatever kind: nbformat expects what notebooks hold
-        raise DataError(f"the notebook cannot be read ({type(error).__name__}: {error:.80})") from None
 
 
 # Where notebooks of an exercise are graded
@@ -137,20 +125,20 @@ def _answers(
     room: _Room, sources: dict[int, str]
 ) -> tuple[dict[str, bytes], dict[int, list[dict]], list[str]]:
     """What each task's function answered, what each cell showed, and what had to be left out."""
-    cells, tasks, limits = dict(sources), dict(room.cases), room.sandbox.limits
+    left, tasks, limits = dict(sources), dict(room.cases), room.sandbox.limits
     answers: dict[str, bytes] = {}
     outputs: dict[int, list[dict]] = {}
     remarks: list[str] = []
     over = time.monotonic() + limits.seconds * limits.times
     why = "not called: too much had to be left out of this notebook"
     while len(remarks) < MOST_LEFT_OUT:
-        run = room.sandbox.run(cells, tasks, over - time.monotonic())
+        run = room.sandbox.run(left, tasks, over - time.monotonic())
         outputs |= run.outputs
         answers |= {name: run.answers[name] for name in tasks.keys() & run.answers.keys()}
         tasks = {name: cases for name, cases in tasks.items() if name not in answers}
         if not run.stopped or not tasks:
             break
-        culprit = _culprit(run, cells, tasks)
+        culprit = _culprit(run, left, tasks)
         if culprit is None or time.monotonic() > over:
             why = f"not called: the notebook {run.stopped}"
             remarks.append(f"the notebook {run.stopped}")
@@ -161,7 +149,7 @@ def _answers(
             answers[culprit] = exchange.dump(Answers([], f"the function {run.stopped}"))
         else:
             number = int(culprit.removeprefix("cell "))
-            cells.pop(number)
+            left.pop(number)
             outputs[number] = [_said(f"This cell {run.stopped}, and was left out.")]
     for name in tasks:
         answers[name] = exchange.dump(Answers([], why))
@@ -199,9 +187,15 @@ def _said(text: str) -> dict:
     return {"output_type": "stream", "name": "stderr", "text": text}
 
 
-def _executed(notebook: NotebookNode, outputs: dict[int, list[dict]]) -> str:
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for number, cell in enumerate(code, 1):
-        cell["outputs"] = outputs.get(number, [_said("This cell was not run.")])
-        cell["execution_count"] = number if number in outputs else None
-    return json.dumps(notebook)
+def _executed(read: Iterable[tuple[str, str]], outputs: dict[int, list[dict]]) -> str:
+    """As JSON in nbformat 4; of the notebook that was handed in, nothing but kinds and sources of cells."""
+    made, number = [], 0
+    for kind, source in read:
+        kind = kind if kind in ("code", "raw") else "markdown"
+        cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": source}
+        if kind == "code":
+            number += 1
+            cell["outputs"] = outputs.get(number, [_said("This cell was not run.")])
+            cell["execution_count"] = number if number in outputs else None
+        made.append(cell)
+    return json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": made})
