@@ -29,7 +29,7 @@ check = Generous()
     )
 
 
-@forged("05", "tinylab's own judge, outcomes and results exchanged", remark="imports tinylab.check")
+@forged("05", "tinylab's own judge, outcomes and results exchanged")
 def patched_tinylab(notebook):
     notebook.after_imports(
         """
@@ -317,7 +317,6 @@ threading.Thread(target=go_on, daemon=True).start()
 @forged(
     "05",
     "what writes data is exchanged: json, pickle, struct, np.save, tinylab's exchange",
-    remark="imports tinylab.check",
 )
 def patched_writers(notebook):
     notebook.after_imports(
@@ -357,7 +356,6 @@ def repeated_checks(notebook):
 @forged(
     "05",
     "random numbers made to be those of the notebook's check, whose answers are known",
-    remark="imports tinylab.check",
 )
 def patched_random_numbers(notebook):
     from tinylab.check import exercise_05
@@ -385,7 +383,6 @@ task.NOTEBOOK_SEED = 1
     "05",
     "no cases at all: what calls the functions is exchanged, in every module that has it",
     points="0000000000",
-    remark="imports tinylab.check",
 )
 def no_cases(notebook):
     notebook.after_imports(

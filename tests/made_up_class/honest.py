@@ -101,6 +101,10 @@ def format_3(notebook):
 def odd_cells(notebook):
     notebook.cells[3:3] = [
         {"cell_type": "code", "source": "x = 1"},
+        {"cell_type": "code"},
+        {"source": "x = 2"},
+        7,
+        None,
         {"cell_type": "markdown", "metadata": {}, "source": ["one ", "two"], "attachments": {}},
         {"cell_type": "raw", "metadata": {}, "source": ""},
         {"cell_type": "code", "metadata": {"tags": 7}, "outputs": [{"output_type": "odd"}], "source": ""},
