@@ -26,7 +26,7 @@ from tests.made_up_grades import HINTS, MESSAGES, a_class, changed
 from tinylab.check.task import Outcome
 from tinylab.classroom import executed, feedback, summary
 from tinylab.classroom.exercises import exercises
-from tinylab.classroom.report import Graded, Report, TaskReport
+from tinylab.classroom.report import SAME_FILE, Graded, Report, TaskReport
 from tinylab.errors import TinylabError
 
 ARITHMETIC = "05_quantization_arithmetic"
@@ -791,3 +791,13 @@ def test_students_are_sorted_by_the_column_that_is_clicked(browser, tmp_path):
     assert column() == "ACB"
     opened.page.get_by_text("Total").press("Enter")
     assert column() == "BCA"
+
+
+def test_a_learners_page_names_no_other_learner(tmp_path):
+    remarks = (f"{SAME_FILE} Boris", "cell 3 ended its process, and was left out")
+    feedback.write([Graded("Ana", "", "ana.ipynb", "05_x", report(remarks=remarks))], tmp_path)
+    (page,) = (tmp_path / "feedback").rglob("*.html")
+    assert "Boris" not in page.read_text()
+    assert "cell 3 ended its process" in page.read_text()
+    assert "Boris" in (tmp_path / "index.html").read_text()
+    assert "Boris" in (tmp_path / "grades.csv").read_text()

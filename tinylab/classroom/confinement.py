@@ -187,5 +187,6 @@ def _drop_capabilities() -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     confine(**json.loads(sys.argv[1]))
     os.execvp(sys.argv[2], sys.argv[2:])

@@ -20,7 +20,7 @@ from typing import Any
 import tinylab
 from tinylab.check.task import Outcome
 from tinylab.classroom import executed, summary
-from tinylab.classroom.report import Graded
+from tinylab.classroom.report import SAME_FILE, Graded
 from tinylab.errors import TinylabError
 
 MARKS = {Outcome.RIGHT: "✓", Outcome.WRONG: "✗", Outcome.ERROR: "!", Outcome.NOT_ATTEMPTED: "–"}
@@ -55,6 +55,11 @@ class Page:
         """What is to be said about all of them."""
         others = [f"{one.file}: {remark}" for one in self.others for remark in one.report.remarks]
         return [*(self.graded.report.remarks if self.graded.report else ()), *others]
+
+    @property
+    def remarks_for_the_learner(self) -> list[str]:
+        """Those that name nobody else."""
+        return [remark for remark in self.remarks if SAME_FILE not in remark]
 
 
 @dataclass

@@ -28,7 +28,7 @@ from tinylab.check.task import Outcome
 from tinylab.classroom import feedback
 from tinylab.classroom.collection import Submission, collect, exercise_of
 from tinylab.classroom.exercises import exercises
-from tinylab.classroom.report import Graded, Report
+from tinylab.classroom.report import SAME_FILE, Graded, Report
 from tinylab.classroom.sandbox import Isolation, Limits, isolation
 from tinylab.errors import DataError, TinylabError
 from tinylab.progress import progress
@@ -204,7 +204,7 @@ def _shared(report: Report, others: set[str]) -> Report:
     """With a remark if others handed in the same file; not if it is the exercise as handed out."""
     if not others or all(task.outcome is Outcome.NOT_ATTEMPTED for task in report.tasks):
         return report
-    remark = f"the same file, byte for byte, as that of {', '.join(sorted(others))}"
+    remark = f"{SAME_FILE} {', '.join(sorted(others))}"
     return replace(report, remarks=(*report.remarks, remark))
 
 

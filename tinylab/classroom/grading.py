@@ -6,6 +6,7 @@ one: a learner loses the points of that task only.
 
 import atexit
 import contextlib
+import itertools
 import json
 import re
 import threading
@@ -21,10 +22,12 @@ from tinylab.classroom.judge import Judge
 from tinylab.classroom.report import Report
 from tinylab.classroom.sandbox import Limits, Run, Sandbox
 
-TINYLAB = re.compile(
-    r"^\s*(?:from\s+tinylab\s+import\s+(?P<names>[\w, ]+)|(?:from|import)\s+(?P<module>tinylab\.[\w.]*\w))",
+IMPORT = re.compile(
+    r"^\s*(?:from\s+(?P<package>tinylab[\w.]*)\s+import\s+(?P<names>[\w, ]+)"
+    r"|import\s+(?P<module>tinylab\.[\w.]+))",
     re.MULTILINE,
 )
+OWN_CHECKS = re.compile(r"exercise_\d\d")
 MOST_LEFT_OUT = 10  # cells and functions; then the rest of the notebook is not tried any more
 
 
@@ -171,13 +174,13 @@ def _foreign_imports(exercise: Exercise, sources: dict[int, str]) -> list[str]:
 def _parts_used(sources: Iterable[str]) -> set[str]:
     """The modules of tinylab's that cells import, by their text: parsing a stranger's code can crash."""
     found = set()
-    for source in sources:
-        for match in TINYLAB.finditer(source):
-            if match["names"]:
-                found |= {f"tinylab.{name.split()[0]}" for name in match["names"].split(",") if name.strip()}
-            else:
-                found.add(match["module"])
-    return {name for name in found if name.split(".")[1] != "check"}
+    for match in itertools.chain.from_iterable(map(IMPORT.finditer, sources)):
+        names = [name.split()[0] for name in (match["names"] or "").split(",") if name.strip()]
+        if match["package"] == "tinylab":
+            found |= {f"tinylab.{name}" for name in names}
+        elif not (match["package"] == "tinylab.check" and all(map(OWN_CHECKS.fullmatch, names))):
+            found.add(match["package"] or match["module"])
+    return found
 
 
 # The notebook as executed
