@@ -22,7 +22,10 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "installed.json"
 LOG = VENV / "install.log"
 SUPPORTED = [(3, 12), (3, 11), (3, 13)]  # best first: 3.13 has no TensorFlow Lite Micro yet
-EXTRAS = {"lab": ["lab", "micro", "classroom"], "test": ["lab", "micro", "cluster", "classroom", "nbgrader", "test"]}
+EXTRAS = {
+    "lab": ["lab", "micro", "classroom"],
+    "test": ["lab", "micro", "cluster", "classroom", "nbgrader", "test"],
+}
 NEEDED_GB = {"environment": 4.0, "temporary": 2.0}  # measured: 3.2 GB installed, 0.7 GB downloaded
 
 NETWORK_SIGNS = (
