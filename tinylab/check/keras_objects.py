@@ -58,7 +58,7 @@ def parts(value: Any) -> tuple[str, dict, list[np.ndarray]] | None:
     if not (value.built and getattr(value, "_is_graph_network", False)):
         return None
     kind = "Sequential" if isinstance(value, keras.Sequential) else "Functional"
-    return kind, config, value.get_weights()
+    return kind, config, [np.asarray(w) for w in value.get_weights()]
 
 
 def rebuilt(kind: str, config: Any, weights: list) -> Any:
@@ -67,12 +67,12 @@ def rebuilt(kind: str, config: Any, weights: list) -> Any:
     Raises:
         DataError: anything else than Keras' own layers, or weights and sizes that do not belong together.
     """
-    if not all(isinstance(w, np.ndarray) and w.dtype.kind in "iuf" for w in weights):
-        raise DataError("arrays of numbers expected as weights")
     try:
         layer = _entry({"class_name": kind, "config": config})
         if _count(layer) > MOST_LAYERS:
             raise DataError(f"{MOST_LAYERS} layers at most expected, {_count(layer):,} given")
+        if not all(isinstance(w, np.ndarray) and w.dtype.kind in "iuf" for w in weights):
+            raise DataError("arrays of numbers expected as weights")
         return _model(layer, weights) if kind in MODELS else _layer(layer, weights)
     except DataError:
         raise
