@@ -45,20 +45,7 @@ for one in left:
     one.kill()
 """
 SUBSET = frozenset(
-    [
-        "solution_02",
-        "untouched_05",
-        "first_three",
-        "one_wrong",
-        "exits",
-        "prints_scores",
-        "zipped",
-        "truncated",
-        "by_heart",
-        "segmentation_fault",
-        "three_faults",
-        "copied",
-    ]
+    ["solution_02", "copied", "zipped", "exits", "untouched_05", "first_three", "prints_scores", "truncated"]
 )
 
 

@@ -160,6 +160,9 @@ def modules():
     for folder in (ROOT, *sys.path, os.getcwd(), "/"):
         for path in glob.glob(os.path.join(folder, tail), recursive=True):
             try:
+                for name in [name for name in sys.modules if name.startswith("tinylab")]:
+                    del sys.modules[name]
+                sys.path.insert(0, folder)
                 loader = (
                     importlib.machinery.SourcelessFileLoader("borrowed", path)
                     if path.endswith(".pyc")
