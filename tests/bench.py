@@ -25,7 +25,7 @@ GRADERS = {
     "nbgrader autograde": ["nbgrader", "autograde", with_nbgrader.EXERCISE],
     "tinylab grade --jobs 2": ["tinylab.cli", "grade", "submitted", "-o", "grades", "--jobs", "2"],
 }
-SOLVED = (0, 2, 4, 6, 8, 10)  # of exercise 05's tasks, by each student of a class
+SOLVED = range(11)  # of exercise 05's tasks, by each student of a class
 
 
 def seconds(content: bytes) -> dict[str, float]:
