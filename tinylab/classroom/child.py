@@ -16,16 +16,20 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
+
+import psutil
 
 from tinylab.check import exchange, task  # before a notebook can change where imports come from
 from tinylab.classroom import confinement
 
 MOST_TEXT = 100_000  # characters of a cell's outputs that are kept, each stream and each display
 MOST_OUTPUTS = 200  # of a cell
+FEW = 10  # processes that a cell may leave running
 NICE = 15  # who watches goes first
 
 
@@ -72,17 +76,27 @@ def work(job: Job, frames: io.RawIOBase) -> None:
     """Do a job, and tell what comes of it, step by step."""
     signal.signal(signal.SIGALRM, _too_long)
     outputs: list[dict] = []
-    shell = _shell(outputs)
+    shell, own = _shell(outputs), os.getpid()
     for number, source in job.cells.items():
         _send(frames, {"begins": f"cell {number}"})
         with _time_limit(job.seconds), _captured(outputs):
             shell.run_cell(source, store_history=True)
+        if os.getpid() != own:
+            os._exit(0)  # a copy of this process, made by the cell
         _send(frames, {"cell": number}, _as_json(outputs, number))
         outputs.clear()
+        _let_see(job)
     for name, pickled in job.tasks.items():
         _send(frames, {"begins": name})
         _send(frames, {"task": name}, _answers(name, shell.user_ns.get(name), pickled, job.seconds))
     _send(frames, {"begins": "end"})
+
+
+def _let_see(job: Job) -> None:
+    """Stay with a cell that left many processes, until they have gone, or whoever watches has seen them."""
+    over = time.monotonic() + job.seconds
+    while time.monotonic() < over and len(psutil.Process().children(recursive=True)) > FEW:
+        time.sleep(0.1)
 
 
 def _answers(name: str, function: Any, pickled: bytes, seconds: int) -> bytes:

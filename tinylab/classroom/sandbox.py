@@ -378,9 +378,9 @@ def _understand(buffer: bytearray, header: dict | None, run: Run) -> dict | None
 def _keep(header: dict, payload: bytes, run: Run) -> None:
     if "begins" in header:
         run.step = str(header["begins"])
-    elif "task" in header:
+    elif "task" in header and header["task"] == run.step:
         run.answers[str(header["task"])] = payload
-    elif "cell" in header:
+    elif "cell" in header and f"cell {header['cell']}" == run.step:
         with contextlib.suppress(ValueError, TypeError, RecursionError):
             number = int(header["cell"])
             run.outputs[number] = [dict(output) for output in json.loads(payload)]
