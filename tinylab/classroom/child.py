@@ -29,7 +29,7 @@ from tinylab.classroom import confinement
 
 MOST_TEXT = 100_000  # characters of a cell's outputs that are kept, each stream and each display
 MOST_OUTPUTS = 200  # of a cell
-FEW = 10  # processes that a cell may leave running
+FEW = 8  # fewer processes and threads than are too many, as seen from here: some are not seen
 NICE = 15  # who watches goes first
 
 
@@ -43,7 +43,8 @@ class Job:
         seconds: that a cell, or all the cases of a task, may take.
         memory: bytes that a process may take for itself.
         file: bytes that a file may have.
-        processes: how many there may be, threads included.
+        processes: how many there may be.
+        threads: of all processes together.
     """
 
     cells: dict[int, str]
@@ -52,6 +53,7 @@ class Job:
     memory: int
     file: int
     processes: int
+    threads: int
 
 
 class Handed:
@@ -93,9 +95,11 @@ def work(job: Job, frames: io.RawIOBase) -> None:
 
 
 def _let_see(job: Job) -> None:
-    """Stay with a cell that left many processes, until they have gone, or whoever watches has seen them."""
-    over = time.monotonic() + job.seconds
-    while time.monotonic() < over and len(psutil.Process().children(recursive=True)) > FEW:
+    """Stay with a cell that left many processes or threads, until they are gone, or seen from outside."""
+    over, own = time.monotonic() + job.seconds, psutil.Process()
+    while time.monotonic() < over and (
+        len(own.children(recursive=True)) > job.processes - FEW or own.num_threads() > job.threads - FEW
+    ):
         time.sleep(0.1)
 
 
@@ -235,7 +239,7 @@ def begin(job_file: int, frame_file: int, wall: Callable[[], None]) -> NoReturn:
             job = Job(**pickle.load(file))
         wall()
         os.nice(NICE)
-        confinement.limit(job.memory, job.file, job.processes)
+        confinement.limit(job.memory, job.file, job.threads)
         nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(nothing, standard)
@@ -248,7 +252,7 @@ def begin(job_file: int, frame_file: int, wall: Callable[[], None]) -> NoReturn:
         os._exit(0)
 
 
-def serve(modules: list[str], shown: list[str], scratch: str, scratch_bytes: int) -> None:
+def serve(modules: list[str], **wall: Any) -> None:
     """Import what notebooks import, once; then do each job in a copy of this process.
 
     File descriptor 0 is a socket: each message brings two file descriptors, of the job and for its
@@ -268,7 +272,7 @@ def serve(modules: list[str], shown: list[str], scratch: str, scratch_bytes: int
             line.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             confinement.die_with_parent()
-            begin(*files, lambda: confinement.confine(shown, scratch, scratch_bytes))
+            begin(*files, lambda: confinement.confine(**wall))
         for file in files:
             os.close(file)
         line.sendall(copy.to_bytes(8, "little"))

@@ -3,7 +3,7 @@
 Behind it there are no network, no other processes, and no files but those that are shown, read-only, and
 a scratch folder in memory. Standard library only: it runs in a Python that has loaded nothing.
 
-    python confinement.py '{"shown": ["/opt"], "scratch": "/tmp/empty", "scratch_bytes": 1000000}' COMMAND
+    python confinement.py ARGUMENTS COMMAND ...    # ARGUMENTS: those of `confine`, in JSON
 
 See user_namespaces(7), pid_namespaces(7), mount_namespaces(7), pivot_root(2), prctl(2), capset(2).
 """
@@ -37,7 +37,7 @@ ROOM_FOR_PROCESSES = (
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def confine(shown: Sequence[str], scratch: str, scratch_bytes: int) -> None:
+def confine(shown: Sequence[str], hidden: Sequence[str], scratch: str, scratch_bytes: int) -> None:
     """Put the calling process, which must have one thread only, and all it starts, behind the wall.
 
     The caller returns from it in a new process, and ends when that one does; whatever that one may have
@@ -45,6 +45,7 @@ def confine(shown: Sequence[str], scratch: str, scratch_bytes: int) -> None:
 
     Args:
         shown: folders and files to see there, besides the system's own: absolute paths.
+        hidden: folders among the shown ones in whose place there is an empty one.
         scratch: path of the one folder that can be written to; empty, and the working directory.
         scratch_bytes: how much fits in there.
 
@@ -59,7 +60,7 @@ def confine(shown: Sequence[str], scratch: str, scratch_bytes: int) -> None:
     _write("/proc/self/gid_map", f"{LEARNER} {group} 1")
     _continue_as_child()  # the first process in its namespace: the kernel kills the others when it ends
     _call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # its memory can be measured
-    _new_root([*SYSTEM, *(f"/etc/{name}" for name in SETTINGS), *shown], scratch, scratch_bytes)
+    _new_root([*SYSTEM, *(f"/etc/{name}" for name in SETTINGS), *shown], hidden, scratch, scratch_bytes)
     for limit, value in (("kernel/pid_max", ROOM_FOR_PROCESSES), ("user/max_user_namespaces", 0)):
         with contextlib.suppress(OSError):
             _write(f"/proc/sys/{limit}", str(value))
@@ -133,7 +134,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _call("mount", *encoded, ctypes.c_ulong(flags), options.encode() or None)
 
 
-def _new_root(shown: Sequence[str], scratch: str, scratch_bytes: int) -> None:
+def _new_root(shown: Sequence[str], hidden: Sequence[str], scratch: str, scratch_bytes: int) -> None:
     """A root directory in which there is nothing but what is shown."""
     _mount("", "/", None, MS_REC | MS_PRIVATE)
     root = Path(scratch)  # any empty folder will do: it is hidden behind what is mounted on it
@@ -147,6 +148,8 @@ def _new_root(shown: Sequence[str], scratch: str, scratch_bytes: int) -> None:
         _mount("tmpfs", _made(root, folder), "tmpfs", MS_NOSUID | MS_NODEV, options)
     for path in filter(os.path.exists, shown):
         _show(path, root)
+    for path in hidden:
+        _mount("tmpfs", _made(root, path), "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY)
     _mount("tmpfs", _made(root, scratch), "tmpfs", MS_NOSUID | MS_NODEV, options)
     _mount("proc", _made(root, "/proc"), "proc", MS_NOSUID | MS_NODEV)
     _call("pivot_root", scratch.encode(), _made(root, "/before").encode())

@@ -83,7 +83,7 @@ class Judge:
     def _started(self) -> subprocess.Popen:
         package, scratch = str(view.PACKAGE), str(self._scratch)
         self._scratch.mkdir(exist_ok=True)
-        wall = sandbox.wall([*sandbox.python_folders(), package], scratch, MOST_DISK)
+        wall = sandbox.wall([*sandbox.python_folders(), package], [], scratch, MOST_DISK)
         command = [sys.executable, "-m", "tinylab.classroom.judge", self._exercise.check, str(self._seed)]
         return subprocess.Popen(
             [*wall, *command],

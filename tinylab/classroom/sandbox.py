@@ -111,7 +111,7 @@ def isolation() -> Isolation:
     if sys.platform == "linux":
         with tempfile.TemporaryDirectory() as folder:
             for name, build in (("namespaces", _namespaces), ("bubblewrap", _bubblewrap)):
-                if _succeeds([*build([], folder, 1 << 20), "true"]):
+                if _succeeds([*build([], [], folder, 1 << 20), "true"]):
                     return Isolation(name)
     lacks = [
         "read and write whatever you can, this class's grades and other submissions among it",
@@ -139,7 +139,7 @@ class Sandbox:
         self._view, self._scratch = self._folder / "view", self._folder / "scratch"
         self._scratch.mkdir()
         self._modules = view.make(exercise, self._view)
-        self._shown = [*python_folders(), str(self._view)]
+        self._shown, self._hidden = [*python_folders(), str(self._view)], other_copies()
         self._lock = threading.Lock()
         self._server = self._serve() if isolation().name == "namespaces" else None
 
@@ -160,7 +160,8 @@ class Sandbox:
             "seconds": self.limits.seconds,
             "memory": self.limits.memory,
             "file": self.limits.disk,
-            "processes": self.limits.threads,
+            "processes": self.limits.processes,
+            "threads": self.limits.threads,
         }
         with tempfile.TemporaryFile() as file:
             pickle.dump(job, file)
@@ -222,6 +223,7 @@ class Sandbox:
         asked = {
             "modules": [*self._modules, "IPython", "matplotlib.pyplot", "matplotlib_inline.backend_inline"],
             "shown": self._shown,
+            "hidden": self._hidden,
             "scratch": str(self._scratch),
             "scratch_bytes": self.limits.disk,
         }
@@ -237,7 +239,7 @@ class Sandbox:
     def _started(self, job: int) -> Iterator[tuple[psutil.Process | None, int]]:
         """A process from the beginning, behind bubblewrap's wall or none."""
         scratch = Path(tempfile.mkdtemp(dir=self._folder))
-        command = [*wall(self._shown, str(scratch), self.limits.disk), *_CHILD]
+        command = [*wall(self._shown, self._hidden, str(scratch), self.limits.disk), *_CHILD]
         environment = confinement.environment(str(scratch), str(self._view), ENVIRONMENT)
         process = subprocess.Popen(
             command, stdin=job, env=environment, **{**_quietly(scratch), "stdout": subprocess.PIPE}
@@ -278,25 +280,29 @@ def _quietly(folder: Path) -> dict[str, Any]:
 
 
 def python_folders() -> list[str]:
-    """Where this Python and its packages are; not the folder that this tinylab is in, if it is a clone's."""
-    own = view.PACKAGE.parent
-    packages = [path for path in sys.path if path and Path(path).is_dir() and Path(path) != own]
-    packages = [path for path in packages if "site-packages" in path or "dist-packages" in path]
+    """Where this Python and its packages are; not the folder of a clone, that tinylab may be in."""
+    packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     return list(dict.fromkeys([sys.prefix, sys.base_prefix, *packages]))
 
 
-def wall(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]:
+def other_copies() -> list[str]:
+    """Folders of tinylab itself among Python's packages: they hold references, and solutions."""
+    places = [Path(path) / "tinylab" for path in python_folders()]
+    return [str(place) for place in places if place.is_dir()]
+
+
+def wall(shown: list[str], hidden: list[str], scratch: str, scratch_bytes: int) -> list[str]:
     """What to write before a command to run it behind the wall, see `confinement.confine`."""
     build = {"namespaces": _namespaces, "bubblewrap": _bubblewrap}.get(isolation().name)
-    return build(shown, scratch, scratch_bytes) if build else []
+    return build(shown, hidden, scratch, scratch_bytes) if build else []
 
 
-def _namespaces(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]:
-    asked = {"shown": shown, "scratch": scratch, "scratch_bytes": scratch_bytes}
+def _namespaces(shown: list[str], hidden: list[str], scratch: str, scratch_bytes: int) -> list[str]:
+    asked = {"shown": shown, "hidden": hidden, "scratch": scratch, "scratch_bytes": scratch_bytes}
     return [sys.executable, "-I", confinement.__file__, json.dumps(asked)]
 
 
-def _bubblewrap(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]:
+def _bubblewrap(shown: list[str], hidden: list[str], scratch: str, scratch_bytes: int) -> list[str]:
     command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
     command += ["--uid", str(confinement.LEARNER), "--gid", str(confinement.LEARNER), "--cap-drop", "ALL"]
     command += ["--proc", "/proc", "--dev", "/dev"]
@@ -308,6 +314,8 @@ def _bubblewrap(shown: list[str], scratch: str, scratch_bytes: int) -> list[str]
             command += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
             command += ["--ro-bind", path, path]
+    for path in hidden:
+        command += ["--tmpfs", path]
     return [*command, "--size", str(scratch_bytes), "--tmpfs", scratch, "--chdir", scratch]
 
 
