@@ -163,6 +163,13 @@ class TestBehindAWall:
             found = run(f"import os\nprint([p for p in {places!r} if os.path.exists(p)])")
         assert seen(found) == "[]\n"
 
+    def test_tinylab_among_pythons_packages_is_empty(self, run):
+        """It holds the references, and the solutions."""
+        places = sandboxes.other_copies()
+        assert (
+            seen(run(f"import os\nprint([os.listdir(p) for p in {places!r}])")) == f"{[[] for _ in places]}\n"
+        )
+
     def test_the_package_cannot_be_changed(self, run):
         change = "import tinylab\nopen(tinylab.__file__, 'a').write('1 / 0')"
         found = run(change, "import numpy, os\nos.remove(numpy.__file__)")
