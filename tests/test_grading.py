@@ -178,6 +178,15 @@ def test_cells_are_shown_as_they_were_executed():
     assert "seen by the teacher\n" in [output.get("text") for output in shown]
 
 
+def test_a_process_that_does_not_even_begin_is_no_fault_of_the_notebook(monkeypatch):
+    from tinylab.classroom.sandbox import Run, Sandbox
+    from tinylab.errors import TinylabError
+
+    monkeypatch.setattr(Sandbox, "run", lambda *_: Run(stopped="ended its process"))
+    with pytest.raises(TinylabError, match="the process that notebooks are run in ended"):
+        graded(notebook())
+
+
 def test_the_judge_survives_what_it_is_given():
     from tinylab.classroom.judge import Judge
 

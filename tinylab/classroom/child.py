@@ -17,7 +17,6 @@ import socket
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -239,15 +238,12 @@ def begin(job_file: int, frame_file: int, wall: Callable[[], None]) -> NoReturn:
             job = Job(**pickle.load(file))
         wall()
         os.nice(NICE)
-        confinement.limit(job.memory, job.file, job.threads)
+        confinement.limit(job.memory, job.file)
         nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(nothing, standard)
         with open(frame_file, "wb") as frames:
-            try:
-                work(job, frames)
-            except BaseException:
-                _send(frames, {"broken": traceback.format_exc()[-MOST_TEXT:]})
+            work(job, frames)
     finally:
         os._exit(0)
 

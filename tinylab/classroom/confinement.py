@@ -68,19 +68,17 @@ def confine(shown: Sequence[str], hidden: Sequence[str], scratch: str, scratch_b
     _continue_as_child()  # to a first process, no signal of its own namespace does anything
 
 
-def limit(data: int, file: int | None = None, processes: int | None = None) -> None:
+def limit(data: int, file: int | None = None) -> None:
     """Limit what this process and each that it starts may take, where the system can.
 
     Args:
         data: bytes of memory of its own.
         file: bytes of a file; None leaves it as it is, here and below.
-        processes: of the user, threads included; the kernel does not hold root to it.
     """
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    wanted = {"RLIMIT_DATA": data, "RLIMIT_FSIZE": file, "RLIMIT_NPROC": processes, "RLIMIT_CORE": 0}
+    import resource  # not there on Windows, where nothing is run
+
+    # Not RLIMIT_NPROC: without a wall it counts whatever else the user runs.
+    wanted = {"RLIMIT_DATA": data, "RLIMIT_FSIZE": file, "RLIMIT_CORE": 0}
     for name, value in wanted.items():
         if value is None:
             continue

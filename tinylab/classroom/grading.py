@@ -21,6 +21,7 @@ from tinylab.classroom.exercises import Exercise, exercises
 from tinylab.classroom.judge import Judge
 from tinylab.classroom.report import Report
 from tinylab.classroom.sandbox import Limits, Run, Sandbox
+from tinylab.errors import TinylabError
 
 IMPORT = re.compile(
     r"^\s*(?:from\s+(?P<package>tinylab[\w.]*)\s+import\s+(?P<names>[\w, ]+)"
@@ -45,7 +46,7 @@ def grade_notebook(content: bytes, exercise: str, seed: int, limits: Limits) -> 
 
     Raises:
         DataError: it is no notebook. Whatever it does when it runs raises nothing.
-        TinylabError: our own processes cannot be started.
+        TinylabError: our own processes cannot be started, or end before the notebook begins.
     """
     asked, room = exercises()[exercise], _room(exercise, seed, limits)
     read = cells(content)
@@ -136,6 +137,8 @@ def _answers(
     why = "not called: too much had to be left out of this notebook"
     while len(remarks) < MOST_LEFT_OUT:
         run = room.sandbox.run(left, tasks, over - time.monotonic())
+        if run.stopped and run.step == "start":  # nothing of the notebook's has run yet
+            raise TinylabError(f"the process that notebooks are run in {run.stopped}.")
         outputs |= run.outputs
         answers |= {name: run.answers[name] for name in tasks.keys() & run.answers.keys()}
         tasks = {name: cases for name, cases in tasks.items() if name not in answers}

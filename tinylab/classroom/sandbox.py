@@ -107,7 +107,13 @@ class Run:
 
 @functools.cache
 def isolation() -> Isolation:
-    """The best wall that this system has, found by trying."""
+    """The best wall that this system has, found by trying.
+
+    Raises:
+        TinylabError: notebooks cannot be graded on this system.
+    """
+    if sys.platform == "win32":
+        raise TinylabError("notebooks are graded on Linux or macOS; on Windows, do it in WSL.")
     if sys.platform == "linux":
         with tempfile.TemporaryDirectory() as folder:
             for name, build in (("namespaces", _namespaces), ("bubblewrap", _bubblewrap)):
@@ -370,8 +376,8 @@ def _understand(buffer: bytearray, header: dict | None, run: Run) -> dict | None
                 return None
             try:
                 header = dict(json.loads(line))
-                header["bytes"] = int(header.get("bytes", 0))
-            except (ValueError, TypeError, RecursionError):
+                header["bytes"] = max(0, int(header.get("bytes", 0)))
+            except (ValueError, TypeError, OverflowError, RecursionError):
                 run.stopped = "wrote to files that are not its own"
                 return None
             del buffer[: len(line) + 1]
