@@ -90,3 +90,21 @@ def cluster(tmp_path_factory):
         yield made
     finally:
         made.end()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real one, headless."""
+    from .lab import CHROMIUM
+
+    if not CHROMIUM:
+        if os.environ.get("CI"):
+            pytest.fail("CI has to install Chromium")
+        pytest.skip("no Chromium on this machine: nothing was tried in a browser")
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync"]
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield opened
+        opened.close()

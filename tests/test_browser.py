@@ -1,6 +1,5 @@
 """The lessons in a real JupyterLab and a real browser: run, and moved by mouse and by key."""
 
-import os
 import re
 import shutil
 import sys
@@ -8,28 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import CHROMIUM, ROOT, Lab, settings
+from tests.lab import ROOT, Lab, settings
 from tinylab import course
 from tinylab.widgets import AffineExplorer
 
-IN_CI = bool(os.environ.get("CI"))
-
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        if IN_CI:
-            pytest.fail("CI has to install Chromium")
-        pytest.skip("no Chromium on this machine: nothing was tried in a browser")
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield opened
-        opened.close()
 
 
 def test_make_lab_opens_the_first_lesson(browser, tmp_path):

@@ -21,7 +21,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lab import CHROMIUM
 from tests.made_up_grades import HINTS, MESSAGES, a_class, changed
 from tinylab.check.task import Outcome
 from tinylab.classroom import executed, feedback, summary
@@ -637,21 +636,6 @@ def listener():
     made = Listener()
     yield made
     made.socket.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        if os.environ.get("CI"):
-            pytest.fail("CI has to install Chromium")
-        pytest.skip("no Chromium on this machine: nothing was tried in a browser")
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield opened
-        opened.close()
 
 
 class Opened:
