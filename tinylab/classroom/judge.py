@@ -33,7 +33,6 @@ class Judge:
         self._exercise, self._seed = exercise, seed
         self._process: subprocess.Popen | None = None
         self._scratch = sandbox.new_folder()
-        self._cases: dict[str, bytes] = {}
 
     def cases(self) -> dict[str, bytes]:
         """Pickled (cases, call) of each task, by its name.
@@ -41,11 +40,10 @@ class Judge:
         Raises:
             TinylabError: they cannot be made: no fault of a notebook's.
         """
-        if not self._cases:
-            self._cases = self._ask("cases")
-            if not isinstance(self._cases, dict):
-                raise TinylabError(f"the cases of exercise {self._exercise.name} cannot be made.")
-        return self._cases
+        cases = self._ask("cases")
+        if not isinstance(cases, dict):
+            raise TinylabError(f"the cases of exercise {self._exercise.name} cannot be made.")
+        return cases
 
     def judge(self, task: str, answers: bytes) -> TaskReport:
         """Compare what a learner's process sent with what is right."""
