@@ -47,10 +47,9 @@ class Judge:
 
     def judge(self, task: str, answers: bytes) -> TaskReport:
         """Compare what a learner's process sent with what is right."""
-        for _ in range(2):  # it may have been killed for want of memory
-            judged = self._ask("judge", task, answers)
-            if isinstance(judged, TaskReport):
-                return judged
+        judged = self._ask("judge", task, answers)
+        if isinstance(judged, TaskReport):
+            return judged
         return TaskReport(task, Outcome.WRONG, "the check could not get to the end with this answer")
 
     def close(self) -> None:
@@ -62,7 +61,11 @@ class Judge:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _ask(self, *request: Any) -> Any:
-        """The process's answer; None if it died of the question, or did not answer in time."""
+        """An answer; None if a process died of the question twice, or did not answer in time."""
+        answer = self._ask_once(request)
+        return self._ask_once(request) if answer is None else answer  # it may have been killed meanwhile
+
+    def _ask_once(self, request: tuple) -> Any:
         if self._process and self._process.poll() is not None:  # it ends with the thread that started it
             self._process = None
         process = self._process = self._process or self._started()
