@@ -24,7 +24,7 @@ LOG = VENV / "install.log"
 SUPPORTED = [(3, 12), (3, 11), (3, 13)]  # best first: 3.13 has no TensorFlow Lite Micro yet
 EXTRAS = {
     "lab": ["lab", "micro", "classroom"],
-    "test": ["lab", "micro", "cluster", "classroom", "nbgrader", "test"],
+    "test": ["lab", "micro", "cluster", "classroom", "nbgrader", "site", "test"],
 }
 NEEDED_GB = {"environment": 4.0, "temporary": 2.0}  # measured: 3.2 GB installed, 0.7 GB downloaded
 
