@@ -4,13 +4,14 @@ VENV := .venv/bin
 # JupyterLab refuses to start as root unless told that it is meant (containers).
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 FIRST := notebooks/00_start_here.ipynb
+BUILD := build
 # Progress bars are for people.
-test check: export TQDM_DISABLE = 1
+test check class long: export TQDM_DISABLE = 1
 # What tests solve is nobody's progress.
-test check: export TINYLAB_PROGRESS = off
+test check class long: export TINYLAB_PROGRESS = off
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench networks check check-style install install-test exercises badges outputs constraints clean
+.PHONY: help lab test class long bench networks check check-style install install-test exercises badges outputs constraints pages site links clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -20,8 +21,15 @@ lab: install ## install what is missing and open the course in JupyterLab
 	PATH="$(CURDIR)/$(VENV):$$PATH" $(VENV)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_FLAGS)
 
 test: check-style ## install what is missing and run every test and every notebook
-	$(VENV)/pytest -n 2 --dist loadfile --doctest-modules tests tinylab
+	$(VENV)/pytest -n 2 --dist loadfile -m "not long" --doctest-modules tests tinylab
 	$(VENV)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks exercises solutions
+
+class: install-test ## grade the made-up class of 113, and kill the grader ten times
+	$(VENV)/pytest -v -s tests/test_class.py
+
+long: install-test ## what `make test` leaves out: further cases; every lesson where it takes a few
+	TINYLAB_EVERY=1 $(VENV)/pytest -n 2 --dist loadfile -m long --ignore tests/test_class.py tests
+	TINYLAB_EVERY=1 $(VENV)/pytest -v tests/test_browser.py tests/test_installation.py
 
 bench: install-test ## time the integer engine against LiteRT's kernels, and grading against nbgrader, as ratios
 	$(VENV)/python -m tests.bench
@@ -30,7 +38,7 @@ networks: install-test ## compare the integer engine with LiteRT on thousands of
 	TINYLAB_NETWORKS=4000 $(VENV)/pytest -q -n 2 tests/test_integer_networks.py
 
 check: check-style ## the quick loop: lint, unit tests, structure of the notebooks
-	$(VENV)/pytest -q -n 2 --dist loadfile -m "not slow" --doctest-modules tests tinylab
+	$(VENV)/pytest -q -n 2 --dist loadfile -m "not slow and not long" --doctest-modules tests tinylab
 
 check-style: install-test
 	$(VENV)/ruff check .
@@ -55,6 +63,17 @@ outputs: install-test ## run every notebook and store its outputs (NB=path for o
 
 constraints: ## pin the newest versions that fit together (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --upgrade --no-header --no-annotate -o constraints.txt
+
+pages: install-test
+	rm -rf $(BUILD)/pages && mkdir -p $(BUILD)/pages
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md docs notebooks exercises solutions $(BUILD)/pages
+	mv $(BUILD)/pages/docs/index.md $(BUILD)/pages
+
+site: pages ## build the course as web pages: open build/site/index.html
+	$(VENV)/sphinx-build --quiet -W --keep-going -E -c docs -d $(BUILD)/doctrees $(BUILD)/pages $(BUILD)/site
+
+links: pages ## ask the network whether the links of the site that leave it still lead somewhere
+	$(VENV)/sphinx-build --quiet -b linkcheck -c docs -d $(BUILD)/doctrees $(BUILD)/pages $(BUILD)/links
 
 clean: ## remove the environment and what builds and tests left behind
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis notebooks/saved_model notebooks/debugging notebooks/microcontroller notebooks/*.tflite

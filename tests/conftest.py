@@ -13,6 +13,11 @@ def slow(*values):
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
+def long(*values):
+    """Values of a parameter for `make long` only."""
+    return [pytest.param(value, marks=pytest.mark.long) for value in values]
+
+
 @pytest.fixture(scope="session")
 def cnn():
     from tinylab import models

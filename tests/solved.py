@@ -50,7 +50,7 @@ class Mistakes:
         check: the module of the tasks.
         table: for each task, mistakes by what is wrong.
         seeds: of further cases, for `make test`.
-        slow_tasks: of these, `make check` tries `quick` mistakes only.
+        slow_tasks: of these, `make check` tries `quick` mistakes only, and `make long` the further cases.
     """
 
     slow_tasks = ()
@@ -60,7 +60,10 @@ class Mistakes:
         if "words" in metafunc.fixturenames:
             metafunc.parametrize(("name", "function", "words"), self._parameters(self.slow_tasks))
         elif "seed" in metafunc.fixturenames:
-            every = [pytest.param(*given.values[:2], id=given.id) for given in self._parameters()]
+            every = [
+                pytest.param(*given.values[:2], id=given.id, marks=self._length(given.values[0]))
+                for given in self._parameters()
+            ]
             metafunc.parametrize(("name", "function"), every)
             metafunc.parametrize("seed", self.seeds)
 
@@ -82,7 +85,9 @@ class Mistakes:
         assert result.outcome is Outcome.WRONG, result
         assert words in result.message
 
-    @pytest.mark.slow
+    def _length(self, name):
+        return pytest.mark.long if name in self.slow_tasks else pytest.mark.slow
+
     def test_a_mistake_is_wrong_whatever_the_cases(self, name, function, seed):
         assert checked(getattr(self.check, name), function, seed).outcome is Outcome.WRONG
 

@@ -1,6 +1,6 @@
 """A made-up class, graded by the real command in one go: every grade is what it should be, nothing leaks.
 
-`pytest -s tests/test_class.py` prints the table of expected and given grades.
+`make class` prints the table of expected and given grades.
 """
 
 import csv
@@ -26,6 +26,8 @@ from tinylab.classroom.exercises import exercises
 from tinylab.classroom.sandbox import isolation
 
 from . import made_up_class
+
+pytestmark = pytest.mark.long  # `make class`
 
 SECONDS = 45  # that a cell, or a task, may take: what never ends costs as much
 SECRET = "TEACHERS_SECRET"
@@ -183,7 +185,6 @@ def test_the_same_class_is_written_each_time(tmp_path):
     assert one == other
 
 
-@pytest.mark.slow
 def test_every_grade_is_what_it_should_be(klass):
     wrong = {
         one.student: f"expected {one.points or 'none'}, given {klass.given.get(one.student)}"
@@ -193,7 +194,6 @@ def test_every_grade_is_what_it_should_be(klass):
     assert wrong == {}
 
 
-@pytest.mark.slow
 def test_who_could_not_be_graded_is_told_why_and_remarks_are_made_where_due(klass):
     wrong = {
         one.student: f"expected “{one.problem or one.remark}” in “{klass.given[one.student][1]}”"
@@ -203,19 +203,16 @@ def test_who_could_not_be_graded_is_told_why_and_remarks_are_made_where_due(klas
     assert wrong == {}
 
 
-@pytest.mark.slow
 def test_nobody_is_missing_and_nobody_was_added(klass):
     assert set(klass.given) == {one.student for one in klass.expected}
 
 
-@pytest.mark.slow
 def test_the_submissions_are_as_they_were(klass):
     after = contents(klass.submissions)
     assert set(after) == set(klass.before)
     assert [path for path in after if after[path] != klass.before[path]] == []
 
 
-@pytest.mark.slow
 def test_nothing_else_was_written_or_deleted(klass):
     assert (klass.place / "home" / "thesis.txt").read_text() == "years of work"
     assert list((klass.place / "temporary").iterdir()) == []
@@ -224,12 +221,10 @@ def test_nothing_else_was_written_or_deleted(klass):
     assert Path(tinylab.__file__).stat().st_mtime_ns == klass.own_file
 
 
-@pytest.mark.slow
 def test_nothing_is_left_running(klass):
     assert klass.left_running == []
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(isolation().lacks), reason="this system has no walls that hide files")
 def test_nobody_saw_what_they_must_not_see_or_reached_the_network(klass):
     leaks = {
@@ -241,14 +236,12 @@ def test_nobody_saw_what_they_must_not_see_or_reached_the_network(klass):
     assert klass.connections == 0
 
 
-@pytest.mark.slow
 def test_pages_of_feedback_run_nobodys_scripts(klass):
     for path in (klass.grades / "feedback").rglob("*.html"):
         assert "<script>document" not in path.read_text().replace("&lt;", "&amp;lt;")
         assert "onerror=" not in re.sub(r"&[\w#]+;[^<]*", "", path.read_text())
 
 
-@pytest.mark.slow
 def test_a_second_run_grades_nothing(klass):
     before = contents(klass.grades)
     again = subprocess.run(
@@ -261,7 +254,6 @@ def test_a_second_run_grades_nothing(klass):
     }
 
 
-@pytest.mark.slow
 def test_ten_kills_change_no_byte_of_the_grades(tmp_path):
     """kill -9 at random moments, then a run to the end, against a run that was left alone."""
     submissions, whole, killed = tmp_path / "in" / "class", tmp_path / "whole", tmp_path / "killed"

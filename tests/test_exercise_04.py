@@ -11,7 +11,7 @@ from tinylab._tensorflow import keras, tf
 from tinylab.check import exercise_04 as check
 from tinylab.quiet import quiet
 
-from .conftest import slow
+from .conftest import long, slow
 from .solved import Mistakes, checked, solved, tasks
 
 SOLVED = solved("04_quantization_aware_training")
@@ -19,7 +19,7 @@ TASKS = tasks(check)
 SLOW = ("repair", "rescue")  # seconds a check
 
 
-@pytest.mark.parametrize("seed", slow(1, 2, 3))
+@pytest.mark.parametrize("seed", [*slow(1), *long(2, 3)])
 @pytest.mark.parametrize("name", TASKS)
 def test_a_solution_is_right(name, seed):
     result = checked(getattr(check, name), getattr(SOLVED, name), seed)
@@ -438,10 +438,15 @@ def test_the_uneven_network_needs_its_rescue():
     assert keras_accuracy(qat.quantization_aware(network, images, weight_bits=4)) < right - 0.04
 
 
-@pytest.mark.slow
+FURTHER = [*((seed, {}) for seed in (5, 6, 7)), (8, {"learning_rate": 2e-3}), (9, {"epochs": 3, "seed": 5})]
+
+
 @pytest.mark.parametrize(
     ("seed", "training"),
-    [*((seed, {}) for seed in range(4, 8)), (8, {"learning_rate": 2e-3}), (9, {"epochs": 3, "seed": 5})],
+    [
+        pytest.param(4, {}, marks=pytest.mark.slow),
+        *(pytest.param(*values, marks=pytest.mark.long) for values in FURTHER),
+    ],
 )
 def test_the_rescue_does_not_depend_on_luck(seed, training):
     """Right trainings keep some distance to the tolerance."""

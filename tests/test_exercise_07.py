@@ -12,7 +12,7 @@ from tinylab.debug import layer_errors
 from tinylab.equalization import equalizing_factors, rescale_channels
 from tinylab.quiet import quiet
 
-from .conftest import slow
+from .conftest import long, slow
 from .solved import Mistakes, checked, solved, tasks
 
 SOLVED = solved("07_debugging")
@@ -23,12 +23,14 @@ SOFTMAX = 7
 
 
 def parameters(seeds):
-    """Every task with these seeds; those that convert in `make test` only."""
-    return [
-        pytest.param(name, seed, marks=[pytest.mark.slow] if name in CONVERTING or seed > 1 else [])
-        for name in TASKS
-        for seed in seeds
-    ]
+    """Every task with these seeds; those that convert in `make test`, with further seeds in `make long`."""
+
+    def marks(name, seed):
+        if name in CONVERTING:
+            return [pytest.mark.long if seed > 1 else pytest.mark.slow]
+        return [pytest.mark.slow] if seed > 1 else []
+
+    return [pytest.param(name, seed, marks=marks(name, seed)) for name in TASKS for seed in seeds]
 
 
 @pytest.mark.parametrize(("name", "seed"), parameters((1, 2, 3)))
@@ -319,8 +321,7 @@ ALSO_RIGHT = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [*slow(1), *long(2)])
 @pytest.mark.parametrize(
     ("name", "function"),
     [
@@ -372,10 +373,9 @@ def test_a_huge_weight_in_every_output_reads_a_channel_that_is_0():
     assert read[huge.any(axis=1)].max() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", check.PLACES)
 @pytest.mark.parametrize("kind", [check.uneven_channels, check.outlier_weights])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [*slow(1), *long(2)])
 def test_int8_goes_wrong_in_the_layer_that_reads(kind, place, seed):
     with quiet():
         model = kind(np.random.default_rng(seed), place)
@@ -383,8 +383,7 @@ def test_int8_goes_wrong_in_the_layer_that_reads(kind, place, seed):
         assert fall(model) == OPERATORS[place[1]]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", [*slow(check.SURE), *long(*(set(range(10)) - {check.SURE}))])
 def test_int8_goes_wrong_in_the_softmax_behind_a_class_that_is_switched_off(number):
     with quiet():
         model = check.switched_off(np.random.default_rng(number), number)
