@@ -12,7 +12,7 @@ from tinylab._tensorflow import keras
 from tinylab.check import exercise_09 as check
 from tinylab.conversion import Recipe
 
-from .conftest import slow
+from .conftest import long, slow
 from .solved import Mistakes, checked, solved, tasks
 
 SOLVED = solved("09_microcontroller")
@@ -20,17 +20,16 @@ TASKS = tasks(check)
 L = keras.layers
 
 
-@pytest.mark.parametrize(
-    ("name", "seed"),
-    [
-        pytest.param(name, seed, marks=[pytest.mark.slow] if name == "make_it_fit" or seed > 1 else [])
-        for name in TASKS
-        for seed in (1, 2, 3, 4)
-        if name != "make_it_fit" or seed < 3
-    ],
-)
+@pytest.mark.parametrize("seed", [1, *slow(2), *long(3, 4)])
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "make_it_fit"])
 def test_a_solution_is_right(name, seed):
     result = checked(getattr(check, name), getattr(SOLVED, name), seed)
+    assert result.score == 1, result
+
+
+@pytest.mark.parametrize("seed", [*slow(1), *long(2)])
+def test_a_network_that_fits_is_right(seed):
+    result = checked(check.make_it_fit, SOLVED.make_it_fit, seed)
     assert result.score == 1, result
 
 
@@ -375,7 +374,7 @@ OTHER_WAYS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("make", OTHER_WAYS.values(), ids=OTHER_WAYS)
 def test_other_ways_to_make_it_fit_are_right(make):
     result = checked(check.make_it_fit, otherwise(make), seed=5)
