@@ -786,9 +786,15 @@ def training():
     return images[:2000].astype(np.float32) / 255, labels[:2000]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("trained", [False, True], ids=["untrained", "trained"])
-@pytest.mark.parametrize("name", ["small_cnn", "small_resnet"])
+@pytest.mark.parametrize(
+    ("name", "trained"),
+    [
+        pytest.param("small_cnn", True, marks=pytest.mark.slow),
+        pytest.param("small_resnet", False, marks=pytest.mark.slow),
+        pytest.param("small_cnn", False, marks=pytest.mark.long),
+        pytest.param("small_resnet", True, marks=pytest.mark.long),
+    ],
+)
 def test_networks_of_8_4_and_2_bits_become_files_that_agree(name, trained, training, fashion):
     sizes, weights = {}, {}
     for bits in (8, 4, 2):
