@@ -24,7 +24,7 @@ FLOORS = (
     ("_tensorflow", "data", "models", "conversion", "qat", "equalization"),
     ("measure", "debug", "boards", "search", "scorecard", "capstone"),
     ("plot", "widgets"),
-    ("course", "record", "doctor", "check", "classroom", "cli", "authoring"),
+    ("course", "record", "doctor", "check", "classroom", "cli", "sections", "authoring"),
 )
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 PACKAGE = Path(tinylab.__file__).parent

@@ -5,8 +5,9 @@ import statistics
 from pathlib import Path
 
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tinylab import authoring, course
+from tinylab import authoring, course, sections
 from tinylab.check import (
     exercise_01,
     exercise_02,
@@ -94,6 +95,41 @@ def test_an_out_of_date_badge_is_noticed():
     notebook = authoring.read(path)
     notebook.cells[0].source = notebook.cells[0].source.replace("/blob/main/", "/blob/old/")
     assert authoring.sources(authoring.with_badge_and_setup(notebook, path)) != authoring.sources(notebook)
+
+
+@named(authoring.notebooks("notebooks"))
+def test_every_section_says_what_it_builds_on(path):
+    """And the first cell, what to do after a restart. Headings name sections, so they differ."""
+    lesson = authoring.read(path)
+    headings = [section.heading for section in sections.sections(lesson)]
+    assert len(set(headings)) == len(headings)
+    assert authoring.sources(authoring.with_needs(lesson)) == authoring.sources(lesson), "run `make badges`"
+
+
+def test_what_a_section_builds_on_is_read_from_its_code():
+    cells = [
+        ("markdown", "# A lesson"),
+        ("code", "import numpy as np"),
+        ("markdown", "## Made\n\nText."),
+        ("code", "x = np.ones(3)\nmodel, name = object(), 1"),
+        ("markdown", "Some text first.\n\n## Changed"),
+        ("code", "model.fit([name for name in range(3)])"),
+        ("markdown", "## Used\n\n*Builds on what was there before.*\n\nText."),
+        ("code", "listing = !ls {x}\ndef of(model):\n    return x + model"),
+        ("code", "for name in of(2): print(name)"),
+        ("markdown", "## Changed object used"),
+        ("code", "answers = model.predict()"),
+    ]
+    make = {"markdown": new_markdown_cell, "code": new_code_cell}
+    lesson = authoring.with_needs(new_notebook(cells=[make[kind](source) for kind, source in cells]))
+    told = [cell.source for cell in lesson.cells if cell.cell_type == "markdown"]
+    assert told == [
+        f"# A lesson\n\n{authoring.AFTER_A_RESTART}",
+        "## Made\n\nText.",
+        'Some text first.\n\n## Changed\n\n*Builds on "Made".*',
+        '## Used\n\n*Builds on "Made".*\n\nText.',
+        '## Changed object used\n\n*Builds on "Made" and "Changed".*',
+    ]
 
 
 @named(authoring.notebooks("notebooks"))

@@ -1,4 +1,4 @@
-"""What authors run: exercises from solutions, badges and set-up cells, outputs.
+"""What authors run: exercises from solutions; badges, set-up cells and what sections need; outputs.
 
     python -m tinylab.authoring exercises | badges | outputs [NOTEBOOK ...]
 
@@ -19,6 +19,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from tinylab.course import LESSONS, REPOSITORY
+from tinylab.sections import HEADING, Section, sections
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("notebooks", "exercises", "solutions")
@@ -37,6 +38,11 @@ if "google.colab" in sys.modules:
     %pip install -q "tinylab-course @ git+{REPOSITORY}"
 
 import tinylab.data  # the course's data, and TensorFlow without its start-up messages"""
+
+AFTER_A_RESTART = """\
+**After a restart**, or where a cell says `NameError`, choose *Run → Run All Above Selected Cell* (in Colab \
+*Runtime → Run before*). A section that uses results of others says so under its heading."""
+MOST_NAMED = 3  # a longer list of sections helps nobody
 
 
 def badge(notebook: Path) -> str:
@@ -67,6 +73,27 @@ def with_badge_and_setup(notebook: NotebookNode, path: Path) -> NotebookNode:
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
     setup.source = SETUP
     return notebook
+
+
+def with_needs(lesson: NotebookNode) -> NotebookNode:
+    """The lesson with what to do after a restart, and under each heading what the section builds on."""
+    lesson = copy.deepcopy(lesson)
+    first = lesson.cells[0]
+    first.source = re.sub(r"\n+\*\*After a restart\*\*.*", "", first.source) + f"\n\n{AFTER_A_RESTART}"
+    needs = {section.heading: _needs(section) for section in sections(lesson)}
+    for cell in lesson.cells:
+        if cell.cell_type == "markdown":
+            without = re.sub(r"\n+\*Builds on .*\*$", "", cell.source, flags=re.MULTILINE)
+            cell.source = HEADING.sub(lambda match: match[0] + needs[match[1]], without)
+    return lesson
+
+
+def _needs(section: Section) -> str:
+    names = [f'"{other.heading}"' for other in section.builds_on]
+    if not names:
+        return ""
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return f"\n\n*Builds on {listed if len(names) <= MOST_NAMED else 'what is above'}.*"
 
 
 def exercise_from(solution: NotebookNode, path: Path) -> NotebookNode:
@@ -101,13 +128,15 @@ def write_exercises() -> None:
 
 
 def write_badges() -> None:
-    """Write the repository's address and the set-up cell into every notebook."""
+    """Write the repository's address and the set-up cell into every notebook, and needs into lessons."""
     for path in notebooks():
         old = read(path)
         new = with_badge_and_setup(old, path)
+        if path.parent.name == "notebooks":
+            new = with_needs(new)
         if sources(old) != sources(new):
             nbformat.write(new, path)
-            print(f"{path.relative_to(ROOT)}: badge and set-up cell written")
+            print(f"{path.relative_to(ROOT)}: badge, set-up cell and needs written")
 
 
 def execute(path: Path) -> None:
