@@ -37,6 +37,15 @@ bench: install-test ## time the integer engine against LiteRT's kernels, and gra
 networks: install-test ## compare the integer engine with LiteRT on thousands of random networks (an hour)
 	TINYLAB_NETWORKS=4000 $(VENV)/pytest -q -n 2 tests/test_integer_networks.py
 
+colab: install-test ## every lesson alone in Colab's versions, installed by its own first cell (LESSONS="05 06" for some)
+	$(VENV)/python -m tests.environments colab $(LESSONS)
+
+oldest: install-test ## the same in the oldest versions that the course admits
+	$(VENV)/python -m tests.environments oldest $(LESSONS)
+
+newest: install-test ## the same in the newest versions there are
+	$(VENV)/python -m tests.environments newest $(LESSONS)
+
 check: check-style ## the quick loop: lint, unit tests, structure of the notebooks
 	$(VENV)/pytest -q -n 2 --dist loadfile -m "not slow and not long" --doctest-modules tests tinylab
 
@@ -61,8 +70,12 @@ badges: install-test ## write the repository's address into badges and set-up ce
 outputs: install-test ## run every notebook and store its outputs (NB=path for one)
 	$(VENV)/python -m tinylab.authoring outputs $(NB)
 
-constraints: ## pin the newest versions that fit together (needs uv)
+constraints: ## pin the newest versions that fit together, and the oldest (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --upgrade --no-header --no-annotate -o constraints.txt
+	@# with Colab's IPython: a newer one wants a newer psutil; promise has no wheel
+	echo "ipython==7.34.0" | uv pip compile pyproject.toml - --resolution lowest-direct --python-version 3.11 --upgrade \
+		--only-binary :all: --no-binary promise --no-annotate --custom-compile-command "make constraints" \
+		-o tests/environments/oldest.txt
 
 pages: install-test
 	rm -rf $(BUILD)/pages && mkdir -p $(BUILD)/pages
