@@ -790,8 +790,8 @@ def training():
     ("name", "trained"),
     [
         pytest.param("small_cnn", True, marks=pytest.mark.slow),
-        pytest.param("small_resnet", False, marks=pytest.mark.slow),
         pytest.param("small_cnn", False, marks=pytest.mark.long),
+        pytest.param("small_resnet", False, marks=pytest.mark.long),
         pytest.param("small_resnet", True, marks=pytest.mark.long),
     ],
 )
