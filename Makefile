@@ -11,7 +11,7 @@ test check class long: export TQDM_DISABLE = 1
 test check class long: export TINYLAB_PROGRESS = off
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test class long bench networks check check-style install install-test exercises badges outputs constraints pages site links clean
+.PHONY: help lab test class long bench networks colab oldest newest check check-style install install-test exercises badges outputs constraints pages site links clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -78,7 +78,7 @@ constraints: ## pin the newest versions that fit together, and the oldest (needs
 		-o tests/environments/oldest.txt
 
 pages: install-test
-	rm -rf $(BUILD)/pages && mkdir -p $(BUILD)/pages
+	rm -rf $(BUILD)/pages $(BUILD)/site && mkdir -p $(BUILD)/pages
 	cp -R README.md CONTRIBUTING.md CHANGELOG.md docs notebooks exercises solutions $(BUILD)/pages
 	mv $(BUILD)/pages/docs/index.md $(BUILD)/pages
 
