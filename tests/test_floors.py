@@ -8,7 +8,17 @@ import pytest
 import tinylab
 
 FLOORS = (
-    ("errors", "quiet", "machine", "progress", "flatbuffer", "affine", "fixed_point", "palette"),
+    (
+        "errors",
+        "quiet",
+        "whole_file",
+        "machine",
+        "progress",
+        "flatbuffer",
+        "affine",
+        "fixed_point",
+        "palette",
+    ),
     (
         "tflite_file",
         "byte_account",

@@ -9,7 +9,7 @@ import re
 from os import PathLike
 from pathlib import Path
 
-from tinylab import tflite_file
+from tinylab import tflite_file, whole_file
 from tinylab.errors import TinylabError
 
 ALIGNMENT = 16
@@ -103,10 +103,10 @@ def write(
         Path(folder).mkdir(parents=True, exist_ok=True)
         for path in (header, source):
             _refuse_foreign(path)
-        _replace(source, SOURCE.format(**values))
-        _replace(header, HEADER.format(**values))
     except OSError as error:
         raise TinylabError(f"cannot write {error.filename or folder}: {error.strerror or error}.") from error
+    whole_file.write(source, SOURCE.format(**values).encode())
+    whole_file.write(header, HEADER.format(**values).encode())
     return header, source
 
 
@@ -120,13 +120,3 @@ def _refuse_foreign(path: Path) -> None:
         raise TinylabError(
             f"{path}: exists, and was not written by c_array; choose another name or folder, or delete it."
         )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file aside, then put it in place in one step."""
-    aside = path.with_name(f".{path.name}.unfinished")
-    try:
-        aside.write_text(text, encoding="utf-8", newline="\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

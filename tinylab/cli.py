@@ -4,6 +4,7 @@ An error that a user can put right is one line on stderr and exit code 1, never 
 """
 
 import argparse
+import io
 import json
 import sys
 import textwrap
@@ -17,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from tinylab import __version__
+from tinylab import __version__, whole_file
 from tinylab.errors import DAMAGED_NUMPY_FILE, DataError, TinylabError
 
 # The modules that need LiteRT or TensorFlow are imported by the commands that use them, so that
@@ -254,7 +255,7 @@ def convert(chosen: argparse.Namespace) -> None:
 
     data = _load_array(chosen.representative_data) if chosen.representative_data else None
     content = conversion.convert(Path(chosen.saved_model), conversion.Recipe(chosen.recipe), data)
-    Path(chosen.output).write_bytes(content)
+    whole_file.write(chosen.output, content)
     print(f"{chosen.output}: {len(content):,} bytes, answers checked against the model's")
 
 
@@ -266,8 +267,9 @@ def run(chosen: argparse.Namespace) -> None:
     outputs = runner.predict(_load_array(chosen.input))
     if isinstance(outputs, list):
         raise DataError(f"{chosen.file} has {len(outputs)} outputs; run writes one only.")
-    with open(chosen.output, "wb") as file:
-        np.save(file, outputs)
+    file = io.BytesIO()
+    np.save(file, outputs)
+    whole_file.write(chosen.output, file.getvalue())
     print(f"{chosen.output}: {outputs.dtype} {outputs.shape}")
 
 
@@ -323,7 +325,7 @@ def debug(chosen: argparse.Namespace) -> None:
         )
         return
     console = Console(markup=False, highlight=False)  # names in a file may hold square brackets
-    shown = found.shown.reset_index(names="").drop(columns=["dtype", "RMSE", "cosine so far"])
+    shown = found.shown.reset_index(names="")
     names = [Column(heading, overflow="fold") for heading in ("operator", "layer")]
     # a narrow terminal breaks names, and no numbers
     numbers = [Column(textwrap.fill(h, 9), justify="right", no_wrap=True) for h in shown.columns[3:]]

@@ -16,6 +16,7 @@ import filelock
 import pandas as pd
 import platformdirs
 
+from tinylab import whole_file
 from tinylab.classroom.exercises import exercises
 from tinylab.course import LESSONS, Lesson, leading_to
 from tinylab.errors import DataError
@@ -163,10 +164,7 @@ def _changing(path: Path) -> Iterator[States]:
             path.replace(_aside(path))
             states = {}
         yield states
-        # a process killed here leaves the old file or the new one, never half a one
-        new = path.with_name(f"{path.name}.new")
-        new.write_text(json.dumps({"format": FORMAT, "exercises": states}, indent=1), encoding="utf-8")
-        new.replace(path)
+        whole_file.write(path, json.dumps({"format": FORMAT, "exercises": states}, indent=1).encode())
 
 
 def _load(path: Path) -> States:

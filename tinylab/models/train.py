@@ -4,14 +4,17 @@ python -m tinylab.models.train small_cnn
 """
 
 import argparse
+import io
 import json
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from tinylab import data, models
+from tinylab import data, models, whole_file
 from tinylab._tensorflow import keras
+from tinylab.errors import TinylabError
 
 EPOCHS = 15
 BATCH_SIZE = 32
@@ -45,8 +48,8 @@ def main() -> None:
     )
     for name in parser.parse_args().names:
         model, accuracy = train(name)
-        target = Path(models.__file__).parent / "weights" / name
-        np.savez_compressed(target.with_suffix(".npz"), *model.get_weights())
+        weights = io.BytesIO()
+        np.savez_compressed(weights, *model.get_weights())
         versions = {package: version(package) for package in ("tensorflow", "tf_keras")}
         facts = {
             "data": "tinylab_fashion_mnist 1.0.0, train[:80%]",
@@ -57,9 +60,14 @@ def main() -> None:
             "test_accuracy": round(accuracy, 4),
             "versions": versions,
         }
-        target.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")
+        target = Path(models.__file__).parent / "weights" / name
+        whole_file.write(target.with_suffix(".npz"), weights.getvalue())
+        whole_file.write(target.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode())
         print(f"{name}: accuracy {accuracy:.4f} on the test images")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TinylabError as error:
+        sys.exit(f"tinylab: {error}")
