@@ -1,11 +1,14 @@
 """The version files agree with what pyproject.toml requires, before anybody has installed them."""
 
+import re
 import tomllib
 
 import nbformat
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+from tinylab.authoring import notebooks
 
 from .environments import HERE, KINDS, REPLACED, ROOT, find_python, hidden_error
 
@@ -39,6 +42,13 @@ def test_the_oldest_versions_are_the_floors():
     for name, requirement in REQUIRED.items():
         floor = next(part.version for part in requirement.specifier if part.operator == ">=")
         assert versions[name].split(".")[: floor.count(".") + 1] == floor.split("."), name
+
+
+@pytest.mark.parametrize("notebook", notebooks(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_cell_assigns_from_an_exclamation_mark(notebook):
+    """Colab's IPython 7.34 does not understand it on its Python 3.13; %sx does the same."""
+    code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    assert not [source for source in code if re.search(r"^\s*\w+ *= *!", source, re.MULTILINE)]
 
 
 def test_a_python_is_found_or_not():

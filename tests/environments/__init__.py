@@ -42,6 +42,8 @@ KINDS = {
     "tested": Versions("{}.{}".format(*sys.version_info), ("ipykernel",), ROOT / "constraints.txt"),
 }
 
+COLOURS = re.compile(r"\x1b\[[\d;]*m")  # of a traceback in a terminal
+
 # Kernels talk to their clients over the loopback interface, which a new network namespace has down:
 # set IFF_UP on "lo" (ioctl SIOCSIFFLAGS), then become the command.
 LOOPBACK_ONLY = """
@@ -147,7 +149,7 @@ class Environment:
         closed = [] if installing else without_network()
         ran = subprocess.run([*closed, *execute], capture_output=True, text=True, cwd=work, env=environment)
         if ran.returncode:
-            return ran.stderr.strip().splitlines()[-1]
+            return COLOURS.sub("", ran.stderr).strip().splitlines()[-1]
         return hidden_error(work / "ran.ipynb")
 
 
