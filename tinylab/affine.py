@@ -187,7 +187,7 @@ def params_from_data(
 def round_half_away(x: np.ndarray) -> np.ndarray:
     """Round to the nearest whole number, exact halves away from zero, as C's `round` does.
 
-    (NumPy's own `round` takes halves to the even number. And floor(|x| + 0.5), often seen, is wrong
+    (NumPy's own `round` takes halves to the even number. And `floor(|x| + 0.5)`, often seen, is wrong
     for the float64 number just below 0.5, because the sum is rounded up to 1.)
 
     >>> round_half_away(np.array([-2.5, -0.5, 0.49999999999999994, 0.5, 1.5]))

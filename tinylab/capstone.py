@@ -112,14 +112,14 @@ def work(**settings: Any) -> dict[str, Any]:
         settings: of a Design.
 
     Returns:
-        accuracy: of the file on the people of the validation split, 0 to 1.
-        flash: bytes of the file.
-        arena: bytes of RAM; None for a file that TensorFlow Lite Micro refuses. arena_from, "TFLM" or "plan",
-            says whether it took them, or they were planned from the file alone, which is a lower bound
-            (see `boards.arena_needed`).
-        macs: multiply-accumulates of one inference.
-        agreement: share of those windows for which file and float32 file name the same exercise, 0 to 1.
-        ms: `boards.estimated_ms` on the budget's board; None for a file that is not int8.
+        - accuracy: of the file on the people of the validation split, 0 to 1.
+        - flash: bytes of the file.
+        - arena: bytes of RAM; None for a file that TensorFlow Lite Micro refuses. arena_from, "TFLM" or
+          "plan", says whether it took them, or they were planned from the file alone, which is a lower bound
+          (see `boards.arena_needed`).
+        - macs: multiply-accumulates of one inference.
+        - agreement: share of those windows for which file and float32 file name the same exercise, 0 to 1.
+        - ms: `boards.estimated_ms` on the budget's board; None for a file that is not int8.
 
     Raises:
         TypeError: no such setting.

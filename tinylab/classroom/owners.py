@@ -7,7 +7,7 @@ number is the participant's, and another one in each assignment:
     Ada Lovelace_123456_assignsubmission_file_05_quantization_arithmetic.ipynb
 
 Canvas, all files in one folder (lib/content_zipper.rb in its source); the numbers are the user's and
-the file's, and without names it is "anon_" and a code:
+the file's, and without names it is `anon_` and a code:
 
     lovelaceada_LATE_12345_678901_05_quantization_arithmetic-1.ipynb
 

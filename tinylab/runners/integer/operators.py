@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     """An operator of the engine.
 
     Attributes:
-        kernel: computes the output: kernel(*inputs, *arguments(node)).
+        kernel: computes the output: `kernel(*inputs, *arguments(node))`.
         signatures: the types that it takes and gives.
         arguments: what the kernel needs besides its inputs.
         options: name of the operator's options in the schema; None if it needs none.

@@ -26,7 +26,7 @@ from tinylab.runners.integer.kernels.windows import margins, padded, positions, 
 
 
 def largest_step(params: AffineParams) -> int:
-    """The largest |q - zero_point| that a type allows.
+    """The largest `|q - zero_point|` that a type allows.
 
     >>> largest_step(AffineParams(0.1, -100))
     227
@@ -37,7 +37,7 @@ def largest_step(params: AffineParams) -> int:
 def exact_type(params: AffineParams, weights: np.ndarray) -> type:
     """The float type in which every sum of (q - zero_point) * weights is exact.
 
-    No sum, however far it has come, exceeds largest |q - zero_point| * sum of |weights|.
+    No sum, however far it has come, exceeds largest `|q - zero_point|` * sum of `|weights|`.
 
     Args:
         params: of the activations.

@@ -1,0 +1,101 @@
+"""The site: the course as static pages, notebooks with the outputs that they are stored with.
+
+`make site` copies what is to become pages into build/pages, as it lies here, with docs/index.md on top,
+and has Sphinx read it there. Nothing is fetched, neither by the build nor by the pages.
+"""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx import addnodes
+
+from tinylab.course import REPOSITORY
+
+project = "tinylab"
+language = "en"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+exclude_patterns = ["README.md", "docs/_templates", "**/.ipynb_checkpoints"]
+templates_path = [str(Path(__file__).parent / "_templates")]
+
+# The pages
+html_theme = "sphinx_book_theme"
+html_title = "tinylab"
+html_static_path = ["_static"]
+html_css_files = ["course.css"]
+html_copy_source = True  # the button that downloads a notebook
+html_show_sourcelink = False
+html_theme_options = {
+    "repository_url": REPOSITORY,
+    "use_repository_button": True,
+    "home_page_in_toc": True,
+    "show_toc_level": 2,
+}
+
+# Notebooks and Markdown
+nb_execution_mode = "off"
+nb_merge_streams = True
+# A widget that nothing runs: its picture or its text instead.
+nb_mime_priority_overrides = [("*", "application/vnd.jupyter.widget-view+json", None)]
+nb_ipywidgets_js = {}
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4
+
+# The package: what stands between `backticks` is code, and a link if it is a name of ours.
+default_role = "py:obj"
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 90
+html_math_renderer = "mathml"
+
+
+def show_indented_code(app, what, name, obj, options, lines):
+    """Docstrings indent code and formulas, as in Markdown; reStructuredText wants two colons before them."""
+    for i in range(len(lines) - 1, 1, -1):
+        begins = re.match(" {4}", lines[i]) and not lines[i - 1] and re.match(r"\S", lines[i - 2])
+        if begins:
+            lines[i - 1 : i] = ["", "::", ""]
+
+
+def link_to_repository(app, doctree):
+    """What is no page here is one in the repository: the licence, a folder of the package."""
+    for link in doctree.findall(addnodes.pending_xref):
+        if link["reftype"] == "myst" and not link["refdomain"] and not link["reftarget"].startswith("#"):
+            address = f"{REPOSITORY}/blob/main/{re.sub(r'^([.][.]/)+', '', link['reftarget'])}"
+            link.replace_self(nodes.reference("", "", *link.children, refuri=address))
+
+
+def draw_badges_as_buttons(app, doctree):
+    """The picture on the badge would come from Colab's server at every visit."""
+    for picture in list(doctree.findall(nodes.image)):
+        if picture["uri"].endswith("/colab-badge.svg"):
+            picture.parent["classes"].append("colab")
+            picture.replace_self(nodes.Text(picture["alt"]))
+
+
+def mark_solutions(app, doctree):
+    """A solution has its exercise's text: say so in its title, which the navigation and the search show."""
+    if app.env.docname.startswith("solutions/"):
+        title = next(doctree.findall(nodes.title))
+        title.replace_self(nodes.title("", title.astext().replace("Exercise", "Solution")))
+
+
+def visit_math(self, node, block=False):
+    """Browsers draw MathML by themselves: no MathJax has to be fetched."""
+    self.body.append(tex2mathml(node.astext(), as_block=block))
+    raise nodes.SkipNode
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", show_indented_code, priority=400)  # before napoleon
+    for change in (link_to_repository, draw_badges_as_buttons, mark_solutions):
+        app.connect("doctree-read", change, priority=100)  # before titles are collected
+    app.add_html_math_renderer(
+        "mathml", (visit_math, None), (lambda self, node: visit_math(self, node, block=True), None)
+    )
