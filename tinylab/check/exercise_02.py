@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from operator import eq
 from typing import Any
 
 import numpy as np
@@ -109,9 +110,8 @@ def _same_share(expected: Right, got: Any) -> str:
         return f"expected  a number\ngot       {_shown(got)}"
     if math.isclose(number, expected.answer, rel_tol=1e-6, abs_tol=1e-6):
         return ""
-    hits = [text for text, other in expected.mistakes.items() if math.isclose(number, other, rel_tol=1e-6)]
     text = f"expected  {expected.answer:.4f}\ngot       {number:.4f}"
-    return "\nperhaps   ".join([text, *hits[:1]])
+    return text + expected.recognized(number, functools.partial(math.isclose, rel_tol=1e-6))
 
 
 saved_percent = Task(
@@ -203,9 +203,8 @@ def _same_shapes(expected: Right, got: Any) -> str:
         return f"expected  a list of shapes\ngot       {type(got).__name__}"
     if shapes == expected.answer:
         return ""
-    hits = [remark for remark, mistake in expected.mistakes.items() if shapes == mistake]
     text = f"expected  {', '.join(map(str, expected.answer))}\ngot       {', '.join(map(str, shapes))}"
-    return "\nperhaps   ".join([text, *hits[:1]])
+    return text + expected.recognized(shapes, eq)
 
 
 stays_float32 = Task(
@@ -378,11 +377,11 @@ def _same_names(expected: Right, got: Any) -> str:
     names = set(got)
     if names == expected.answer and len(got) == len(names):
         return ""
-    hits = [remark for remark, mistake in expected.mistakes.items() if names == mistake != expected.answer]
     parts = [f"expected  {len(expected.answer)} names, each once\ngot       {len(got)}"]
     for verb, difference in (("missing", expected.answer - names), ("too many", names - expected.answer)):
         parts += [f"{verb:9} {sorted(difference)[0]}"] if difference else []
-    return "\n".join(parts) + "".join(f"\nperhaps   {hit}" for hit in hits[:1])
+    remark = expected.recognized(names, lambda got, mistake: got == mistake != expected.answer)
+    return "\n".join(parts) + remark
 
 
 left_in_float32 = Task(
@@ -435,9 +434,8 @@ def _near_enough(expected: Right, got: Any) -> str:
         return f"expected  a number of bytes\ngot       {_shown(got)}"
     if abs(off) <= MOST_OFF:
         return ""
-    hits = [remark for remark, other in expected.mistakes.items() if abs(float(got) - other) < 1]
     text = f"the file  {expected.answer:,} bytes\ngot       {float(got):,.0f}, which is {100 * off:+.1f} %"
-    return "\nperhaps   ".join([text, *hits[:1]])
+    return text + expected.recognized(float(got), lambda size, mistake: abs(size - mistake) < 1)
 
 
 predict_size = Task(

@@ -54,8 +54,7 @@ def _near(expected: Right, got: Any) -> str:
     place = tuple(differing[0])
     text = f"at {list(map(int, place))}, and {len(differing)} of {right.size} differ:\n"
     text += f"expected  {right[place]:.6g}\ngot       {numbers[place]:.6g}"
-    hits = [remark for remark, other in expected.mistakes.items() if _close(numbers, other).all()]
-    return "\nperhaps   ".join([text, *hits[:1]])
+    return text + expected.recognized(numbers, lambda got, mistake: _close(got, mistake).all())
 
 
 def _highest(bits: int) -> int:

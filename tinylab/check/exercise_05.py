@@ -121,17 +121,17 @@ def _same_map(expected: Right, got: Any) -> str:
     scale, zero_point = expected.answer
     try:
         got_scale, got_zero_point = float(got[0]), got[1]
-        near = {remark: pair for remark, pair in expected.mistakes.items() if _near(pair[0], got_scale)}
-        same = _near(scale, got_scale)
     except (TypeError, ValueError, IndexError, KeyError):
         return f"expected  two numbers, (scale, zero_point)\ngot       {type(got).__name__} {got!r}"
     text = f"expected  {scale:.9g}, {zero_point}\ngot       {got_scale:.9g}, {got_zero_point}"
     if not isinstance(got_zero_point, (int, np.integer)):
         return f"{text}\nperhaps   not an integer? The zero point is a {type(got_zero_point).__name__}."
-    if same and got_zero_point == zero_point:
-        return ""
-    hit = [remark for remark, pair in near.items() if pair[1] == got_zero_point]
-    return text + (f"\nperhaps   {hit[0]}" if hit else "")
+
+    def same(got: tuple[float, int], other: tuple[float, int]) -> bool:
+        return _near(other[0], got[0]) and got[1] == other[1]
+
+    pair = got_scale, got_zero_point
+    return "" if same(pair, expected.answer) else text + expected.recognized(pair, same)
 
 
 def _near(expected: float, got: float) -> bool:

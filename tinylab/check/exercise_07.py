@@ -42,9 +42,8 @@ def _near(expected: Right, got: Any) -> str:
         return f"expected  a number\ngot       {type(got).__name__}"
     if math.isclose(number, expected.answer, rel_tol=1e-4, abs_tol=1e-4):
         return ""
-    hits = [text for text, other in expected.mistakes.items() if math.isclose(number, other, rel_tol=1e-4)]
     text = f"expected  {expected.answer:.4f}\ngot       {number:.4f}"
-    return "\nperhaps   ".join([text, *hits[:1]])
+    return text + expected.recognized(number, functools.partial(math.isclose, rel_tol=1e-4))
 
 
 def _cases_of_signals(rng: np.random.Generator) -> list[tuple]:

@@ -8,6 +8,7 @@ import functools
 import math
 import re
 import tempfile
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,7 @@ def _same_lifetimes(expected: tuple[Right, TFLiteFile], got: Any) -> str:
     index = next(i for i in sorted({*lives, *right.answer}) if lives.get(i) != right.answer.get(i))
     tensor = f"tensor {index}" + (f", {file.tensors[index].name}" if 0 <= index < len(file.tensors) else "")
     text = f"{tensor}\nexpected  {_life(right.answer.get(index))}\ngot       {_life(lives.get(index))}"
-    hits = [remark for remark, mistake in right.mistakes.items() if lives == mistake]
-    return "\nperhaps   ".join([text, *hits[:1]])
+    return text + right.recognized(lives, eq)
 
 
 def _life(life: tuple[int, int] | None) -> str:
@@ -443,8 +443,7 @@ def _same_names(expected: Right, got: Any) -> str:
     if sorted(names) == sorted(expected.answer):
         return ""
     text = f"expected  {', '.join(expected.answer) or 'none'}\ngot       {', '.join(names)[:400] or 'none'}"
-    hits = [text for text, mistake in expected.mistakes.items() if names and sorted(names) == sorted(mistake)]
-    return "\nperhaps   ".join([text, *hits[:1]])
+    return text + expected.recognized(names, lambda got, mistake: got and sorted(got) == sorted(mistake))
 
 
 fits_on = Task(
@@ -505,8 +504,7 @@ def _same_content(expected: Right, got: Any) -> str:
     else:
         place = next(i for i, pair in enumerate(zip(got, expected.answer, strict=True)) if pair[0] != pair[1])
         text = f"byte {place}\nexpected  {expected.answer[place]}\ngot       {got[place]}"
-    hits = [remark for remark, mistake in expected.mistakes.items() if got == mistake]
-    return "\nperhaps   ".join([text, *hits[:1]])
+    return text + expected.recognized(got, eq)
 
 
 read_c_array = Task(

@@ -7,6 +7,7 @@ reference and never sees the function.
 
 import enum
 import html
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -205,12 +206,14 @@ class Right:
     answer: Any
     mistakes: Mapping[str, Any] = field(default_factory=dict)
 
-    def recognized(self, got: Any) -> str:
-        """What to say about an answer that is one of the mistakes; "" if it is none."""
-        for remark, mistake in self.mistakes.items():
-            if np.shape(got) == np.shape(mistake) and np.array_equal(got, mistake):
-                return f"\nperhaps   {remark}"
-        return ""
+    def recognized(self, got: Any, same: Callable[[Any, Any], bool] = np.array_equal) -> str:
+        """What to say about an answer that is one of the mistakes; "" if it is none.
+
+        Args:
+            same: whether an answer and a mistake are the same; otherwise both are arrays.
+        """
+        hits = (remark for remark, mistake in self.mistakes.items() if same(got, mistake))
+        return "".join(f"\nperhaps   {remark}" for remark in itertools.islice(hits, 1))
 
 
 def exactly(expected: Any, got: Any) -> str:
