@@ -2,10 +2,11 @@
 
 import re
 import statistics
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tinylab import authoring, course, sections
 from tinylab.check import (
@@ -166,6 +167,73 @@ def test_nothing_of_the_machine_is_stored(path):
 def test_relative_links_resolve(path):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", text_of(path)):
         assert (path.parent / target).exists(), target
+
+
+def pictures(output):
+    return [kind for kind in output.get("data", {}) if kind.startswith("image/")]
+
+
+def is_a_reading(text):
+    """Whether it says what is to be seen: a sentence or more, before the next heading or question."""
+    said = re.split(r"^## |\*\*Predict\.\*\*", text, maxsplit=1, flags=re.MULTILINE)[0]
+    return bool(re.search(r"(\S+\s+){6,}\S+[.:?!]", said))
+
+
+def unread(notebook):
+    """The code of cells that draw, where no words come with the picture and none stand right below."""
+    for cell, below in pairwise([*notebook.cells, new_markdown_cell("")]):
+        drawn = [output for output in cell.get("outputs", []) if pictures(output)]
+        with_words = [output for output in drawn if is_a_reading(output.data.get("text/plain", ""))]
+        if drawn != with_words and not (below.cell_type == "markdown" and is_a_reading(below.source)):
+            yield cell.source
+
+
+@named(EVERY)
+def test_every_picture_is_read_in_words(path):
+    assert list(unread(authoring.read(path))) == []
+
+
+def test_a_picture_that_nobody_reads_is_noticed():
+    def drawing(source, words="<Figure size 890x240 with 1 Axes>"):
+        drawn = new_output("display_data", {"image/png": "", "text/plain": words})
+        return new_code_cell(source, outputs=[drawn])
+
+    reading = "Both curves rise, and flatten out after some ten epochs."
+    cells = [
+        drawing("its words come with it", "The value 1 gets the code -15, with an error of 0.012."),
+        drawing("a cell of code below"),
+        drawing("read below"),
+        new_markdown_cell(f"{reading}\n\n## The next section"),
+        drawing("a heading below"),
+        new_markdown_cell(f"## The next section\n\n{reading}"),
+        drawing("a question below"),
+        new_markdown_cell(f"**Predict.** {reading}"),
+        drawing("too few words below"),
+        new_markdown_cell("See above."),
+        drawing("nothing below"),
+    ]
+    assert list(unread(new_notebook(cells=cells))) == [
+        "a cell of code below",
+        "a heading below",
+        "a question below",
+        "too few words below",
+        "nothing below",
+    ]
+
+
+@named(EVERY)
+def test_pictures_in_the_text_have_alternative_texts(path):
+    texts = re.findall(r"!\[(.*?)\]\(", text_of(path))
+    assert texts
+    assert all(len(text.split()) > 2 for text in texts)
+    assert not re.findall(r"<img(?![^>]*\balt=\"[^\"]+\")[^>]*>", path.read_text().replace(r"\"", '"'))
+
+
+@named(EVERY)
+def test_every_table_has_a_row_of_headings(path):
+    for output in outputs(path):
+        for table in re.findall(r"<table.*?</table>", output.get("data", {}).get("text/html", ""), re.DOTALL):
+            assert re.search(r"<thead>.*?<th\b.*?</thead>", table, re.DOTALL), table
 
 
 @named(authoring.solutions_of_exercises())
