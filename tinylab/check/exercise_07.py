@@ -212,7 +212,7 @@ guilty_layer = Task(
     _same_operator,
     (
         "layer_errors(float_file, int8_file, images).table has the SQNR behind each operator: sqnr_so_far.",
-        "Take each operator's from that of the operator before it. Where is the difference the greatest?",
+        "Compare each with that of the operator before it: where does it fall most?",
         "return table['sqnr_so_far'].diff().idxmin()",
     ),
 )

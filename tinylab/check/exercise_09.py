@@ -374,7 +374,7 @@ arena_size = Task(
     _arena_size,
     _same_number,
     (
-        "Blocks (bytes, first, last) from your lifetimes; place each; the arena ends where the last ends.",
+        "Blocks (bytes, first, last) from your lifetimes; place each; the arena ends where the highest ends.",
         "Sort the blocks by bytes, the largest first. A tensor has math.prod(tensor.shape) numbers of "
         "np.dtype(tensor.dtype).itemsize bytes.",
         "placed = []; for block in blocks: placed.append((*block, place(block, placed))). Return the largest "
