@@ -29,7 +29,7 @@ html_show_sourcelink = False
 html_theme_options = {
     "repository_url": REPOSITORY,
     "use_repository_button": True,
-    "home_page_in_toc": True,
+    "navbar_persistent": [],  # a second search field, above the one at the side
     "show_toc_level": 2,
 }
 
@@ -87,7 +87,8 @@ def mark_solutions(app, doctree):
 
 def visit_math(self, node, block=False):
     """Browsers draw MathML by themselves: no MathJax has to be fetched."""
-    self.body.append(tex2mathml(node.astext(), as_block=block))
+    formula = tex2mathml(node.astext(), as_block=block)
+    self.body.append(f'<div class="formula">{formula}</div>' if block else formula)
     raise nodes.SkipNode
 
 
