@@ -26,6 +26,7 @@ html_static_path = ["_static"]
 html_css_files = ["course.css"]
 html_copy_source = True  # the button that downloads a notebook
 html_show_sourcelink = False
+html_use_index = html_domain_indices = False  # the search finds more
 html_theme_options = {
     "repository_url": REPOSITORY,
     "use_repository_button": True,
@@ -60,6 +61,13 @@ def show_indented_code(app, what, name, obj, options, lines):
         begins = re.match(" {4}", lines[i]) and not lines[i - 1] and re.match(r"\S", lines[i - 2])
         if begins:
             lines[i - 1 : i] = ["", "::", ""]
+    if what == "property":
+        lines.insert(0, "")  # or else napoleon takes what stands before a colon for a type
+
+
+def show_defaults(app, what, name, obj, options, signature, returned):
+    """A dataclass's default that is made anew each time is no Python, and Sphinx parses signatures."""
+    return signature and signature.replace("<factory>", "..."), returned
 
 
 def link_to_repository(app, doctree):
@@ -95,6 +103,7 @@ def visit_math(self, node, block=False):
 def setup(app):
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", show_indented_code, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", show_defaults)
     for change in (link_to_repository, draw_badges_as_buttons, mark_solutions):
         app.connect("doctree-read", change, priority=100)  # before titles are collected
     app.add_html_math_renderer(
