@@ -1,4 +1,6 @@
-"""Figures show what they were given, on axes that say what they are."""
+"""Figures show what they were given, on axes that say what they are, to everyone who can see them."""
+
+import itertools
 
 import matplotlib.colors
 import numpy as np
@@ -93,12 +95,102 @@ def test_a_window_shows_acceleration_above_rotation_and_three_axes_of_each_over_
         assert np.allclose(axes.lines[0].get_xdata(), [0, 0.02, 0.04, 0.06])
 
 
-def test_colours_can_be_told_apart_without_colour_vision():
-    """In grey, and with a hatch where greys are close: no two kinds look the same."""
-    greys = [
-        round(np.dot(matplotlib.colors.to_rgb(colour), (0.299, 0.587, 0.114)), 1) for colour in plot.PALETTE
-    ]
-    assert len(set(zip(greys, plot.HATCHES, strict=True))) == len(plot.PALETTE)
+# As many parts, models and kinds as have looks of their own; pictures, windows and operators as in lessons
+FULL = {
+    "parts": lambda: plot.parts({"a": {f"kind {i}": 1 for i in range(8)}}, "bytes"),
+    "by_bits": lambda: plot.by_bits(dict.fromkeys(("one", "another", "a third"), SEEDS), 0.9),
+    "flash_and_ram": lambda: plot.flash_and_ram({f"model {i}": (9e4, 9e3) for i in range(8)}, BOARDS),
+    "pareto": lambda: plot.pareto(
+        pd.DataFrame({"flash": range(8), "accuracy": range(8), "recipe": list("abcdefgh")}), kind="recipe"
+    ),
+    "rounding_gradients": lambda: plot.rounding_gradients(X, X, dict.fromkeys("abc", X)),
+    "images": lambda: plot.images(np.zeros((10, 4, 4, 1)), ["a caption"] * 10),
+    "windows": lambda: plot.windows(np.zeros((7, 5, 6)), ["a caption"] * 7),
+    "memory_plan": lambda: plot.memory_plan(Plan(tuple(place([Want(f"{i}", 1, i, i) for i in range(40)])))),
+}
+EVERY = [pytest.param(figure, id=name) for table in (FIGURES, FULL) for name, figure in table.items()]
+
+
+@pytest.mark.parametrize("figure", EVERY)
+def test_text_is_large_enough_in_a_page_of_1280_pixels(figure):
+    """Which leaves a figure 8.5 inches: ten inches with text of 8 points are like 6.8 points there."""
+    drawn = figure()
+    assert drawn.get_figwidth() <= 10.4
+    texts = [text for text in drawn.findobj(matplotlib.text.Text) if text.get_text()]
+    assert min(text.get_fontsize() for text in texts) >= 8
+
+
+# What becomes of linear RGB without one kind of cones: Machado, Oliveira and Fernandes (2009), "A
+# physiologically-based model for simulation of color vision deficiency", with severity 1.
+VISIONS = {
+    "all cones": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+SRGB_TO_XYZ = [
+    [0.4124564, 0.3575761, 0.1804375],
+    [0.2126729, 0.7151522, 0.0721750],
+    [0.0193339, 0.1191920, 0.9503041],
+]
+WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
+LEAST_DISTANCE = 20  # in CIELAB, where 2.3 are just noticeable side by side
+
+
+def lab(colour, vision):
+    """CIELAB of a colour as somebody with this vision sees it."""
+    rgb = np.array(matplotlib.colors.to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    x, y, z = SRGB_TO_XYZ @ np.clip(VISIONS[vision] @ linear, 0, 1) / WHITE
+    f = [np.cbrt(t) if t > (6 / 29) ** 3 else t / (3 * (6 / 29) ** 2) + 4 / 29 for t in (x, y, z)]
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def distance(colour, other):
+    """How far apart two colours are for those to whom they are nearest."""
+    return min(np.linalg.norm(lab(colour, vision) - lab(other, vision)) for vision in VISIONS)
+
+
+def test_a_distance_is_that_of_the_vision_that_has_least():
+    assert distance("white", "black") == pytest.approx(100, abs=0.1)
+    assert np.allclose(lab("red", "all cones"), (53.2, 80.1, 67.2), atol=0.1)
+    assert distance("#009E73", "#999999") < LEAST_DISTANCE < distance("#0072B2", "#E69F00")
+
+
+def looks(axes):
+    """What each entry of a key looks like, by its label: its form, and its colour."""
+    found = {}
+    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+        if isinstance(handle, matplotlib.lines.Line2D):
+            ring = handle.get_markerfacecolor() == "none"
+            form, colour = (handle.get_marker(), handle.get_linestyle(), ring), handle.get_color()
+        else:
+            patch = handle[0] if isinstance(handle, matplotlib.container.BarContainer) else handle
+            form, colour = ("area", patch.get_hatch()), patch.get_facecolor()
+        if form[:2] != ("None", "None"):  # a line of text
+            found[label] = form, colour
+    return found
+
+
+@pytest.mark.parametrize("figure", EVERY)
+def test_whatever_a_key_names_can_be_told_apart_without_colour_vision(figure):
+    """Two entries differ in form, or their colours are far apart for everyone."""
+    for axes in figure().axes:
+        for one, other in itertools.combinations(looks(axes).items(), 2):
+            (form, colour), (its_form, its_colour) = one[1], other[1]
+            assert form != its_form or distance(colour, its_colour) >= LEAST_DISTANCE, (one, other)
 
 
 def test_the_number_line_has_a_mark_for_each_code_and_shows_what_comes_back():

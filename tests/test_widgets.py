@@ -138,4 +138,15 @@ def test_an_explorer_is_also_a_picture_and_words(make, monkeypatch):
 def test_every_control_is_labelled_and_of_a_kind_that_ipywidgets_7_has(make):
     for control in make().controls.values():
         assert control.description
-        assert type(control).__name__ in ("FloatSlider", "IntSlider", "Checkbox")
+        assert type(control).__name__ in ("BoundedFloatText", "BoundedIntText", "Checkbox")
+
+
+def test_a_number_has_a_field_and_a_slider_that_follow_each_other():
+    explorer = AffineExplorer()
+    field, slider = explorer.widget.children[0].children[0].children
+    slider.value = -4.5
+    assert field.value == -4.5
+    assert "zero_point -19" in str(explorer)
+    field.value = -3.3
+    assert slider.value == -3.3
+    assert (slider.min, slider.max, slider.step) == (field.min, field.max, field.step)

@@ -107,15 +107,12 @@ class _Sums:
 _SHOWN = {
     "operator": ("operator", "{}"),
     "layer": ("layer", "{}"),
-    "dtype": ("dtype", "{}"),
     "scale": ("scale", "{:.4g}"),
-    "rmse": ("RMSE", "{:.3g}"),
     "steps": ("RMSE / scale", "{:.3f}"),
     "sqnr": ("SQNR (dB)", "{:.1f}"),
     "saturated": ("saturated", "{:.2%}"),
     "unused": ("unused", "{:.1%}"),
     "sqnr_so_far": ("SQNR so far (dB)", "{:.1f}"),
-    "cosine": ("cosine so far", "{:.4f}"),
 }
 
 

@@ -38,12 +38,16 @@ def _finished(figure: Figure) -> Figure:
 
 
 def images(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
-    """A row of pictures, grey (height, width, 1) or in colour (height, width, 3), each with a caption."""
-    figure, row = plt.subplots(1, len(pictures), figsize=(1.3 * len(pictures), 1.7), facecolor="white")
-    for axes, picture, caption in zip(np.atleast_1d(row), pictures, captions, strict=True):
+    """Pictures, grey (height, width, 1) or in colour (height, width, 3), with captions, up to eight a row."""
+    rows = -(-len(pictures) // 8)
+    columns = -(-len(pictures) // rows)
+    size = (1.3 * columns, 1.7 * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, facecolor="white", squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (picture, caption) in zip(grid.flat, zip(pictures, captions, strict=True), strict=False):
         axes.imshow(picture.squeeze(), cmap="gray_r")
         axes.set_title(caption, fontsize=9)
-        axes.axis("off")
     return _finished(figure)
 
 
@@ -54,9 +58,8 @@ def windows(x: np.ndarray, captions: Sequence[str]) -> Figure:
         x: (N, time, 6) in g and rad/s, as `data.arrays("motion", ...)` gives them.
         captions: one a window.
     """
-    figure, grid = plt.subplots(
-        2, len(x), figsize=(1.9 * len(x), 3.6), sharex=True, sharey="row", facecolor="white", squeeze=False
-    )
+    shared = {"sharex": True, "sharey": "row", "squeeze": False}
+    figure, grid = plt.subplots(2, len(x), figsize=(1 + 1.3 * len(x), 3.6), facecolor="white", **shared)
     seconds = np.arange(x.shape[1]) / RATE
     for column, (window, caption) in enumerate(zip(x, captions, strict=True)):
         for axes, signal in zip(grid[:, column], (window[:, :3], window[:, 3:]), strict=True):
@@ -523,7 +526,7 @@ def memory_plan(plan: Plan) -> Figure:
     A box is named where there is room for it, with its size in bytes.
     """
     last = max(block.last for block in plan.blocks)
-    width = max(7, min(13, 0.8 * last))
+    width = max(7, min(10, 0.8 * last))
     figure, axes = plt.subplots(figsize=(width, 4.2), facecolor="white")
     letters_a_step = 12 * width / (last + 2)
     for number, block in enumerate(plan.blocks):

@@ -57,9 +57,9 @@ class Prediction(ipywidgets.VBox):
         return f"{number} {self._unit}".strip()
 
     def _judge(self, chosen: Option) -> None:
+        self._say("Computing …")
         for button, option in zip(self._buttons, self._options, strict=True):
             button.button_style = "info" if option == chosen else ""
-        self._say("Computing …")
         try:
             outcome = self._answer()
         except Exception as error:  # a learner sees the page, not the kernel's log
@@ -99,7 +99,7 @@ class _Explorer:
         """
         self._alternative = alternative
         self._picture, self._reading = ipywidgets.HTML(), ipywidgets.HTML()
-        boxes = [ipywidgets.HBox([self.controls[name] for name in row]) for row in rows]
+        boxes = [ipywidgets.HBox([_with_slider(self.controls[name]) for name in row]) for row in rows]
         self.widget = ipywidgets.VBox([*boxes, self._picture, self._reading])
         for control in self.controls.values():
             control.observe(lambda _: self._redraw(), "value")
@@ -144,31 +144,49 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _slider(kind: type, description: str, **options: float) -> ipywidgets.Widget:
+def _number(kind: type, description: str, **options: float) -> ipywidgets.Widget:
+    """A field for a number."""
     return kind(
         description=description,
-        style={"description_width": "90px"},
-        layout=ipywidgets.Layout(width="420px"),
+        style={"description_width": "80px"},
+        layout=ipywidgets.Layout(width="170px"),
         **options,
     )
+
+
+_REAL, _WHOLE = ipywidgets.BoundedFloatText, ipywidgets.BoundedIntText
+_SLIDERS = {_REAL: ipywidgets.FloatSlider, _WHOLE: ipywidgets.IntSlider}
+
+
+def _with_slider(control: ipywidgets.Widget) -> ipywidgets.Widget:
+    """A control, and behind a field for a number a slider that moves it.
+
+    A slider of ipywidgets has no name that a screen reader could say; a field has.
+    """
+    if type(control) not in _SLIDERS:
+        return control
+    same = {name: getattr(control, name) for name in ("value", "min", "max", "step")}
+    layout = ipywidgets.Layout(width="220px")
+    slider = _SLIDERS[type(control)](**same, readout=False, layout=layout)
+    ipywidgets.link((control, "value"), (slider, "value"))
+    return ipywidgets.HBox([control, slider])
 
 
 class AffineExplorer(_Explorer):
     """Move a range, a width and a value, and see scale, zero point, code and error follow.
 
-    Sliders answer to the mouse and to the arrow keys. The first state is the course's own example:
-    -3.0 to 6.0 onto -128 to 127.
+    Fields and sliders answer to the mouse and to the arrow keys. The first state is the course's own
+    example: -3.0 to 6.0 onto -128 to 127.
     """
 
     def __init__(self):
-        sliders = {
-            "low": _slider(ipywidgets.FloatSlider, "range from", value=-3.0, min=-10, max=10, step=0.1),
-            "high": _slider(ipywidgets.FloatSlider, "range to", value=6.0, min=-10, max=10, step=0.1),
-            "bits": _slider(ipywidgets.IntSlider, "bits", value=8, min=2, max=16),
-            "value": _slider(ipywidgets.FloatSlider, "value", value=1.0, min=-12, max=12, step=0.01),
+        self.controls = {
+            "low": _number(_REAL, "range from", value=-3.0, min=-10, max=10, step=0.1),
+            "high": _number(_REAL, "range to", value=6.0, min=-10, max=10, step=0.1),
+            "bits": _number(_WHOLE, "bits", value=8, min=2, max=16),
+            "value": _number(_REAL, "value", value=1.0, min=-12, max=12, step=0.01),
+            "symmetric": ipywidgets.Checkbox(description="symmetric", value=False, indent=False),
         }
-        symmetric = ipywidgets.Checkbox(description="symmetric", value=False, indent=False)
-        self.controls = {**sliders, "symmetric": symmetric}
         rows = (("low", "high"), ("bits", "symmetric"), ("value",))
         self._start(rows, "A line of real numbers with a mark for each code.")
 
@@ -203,9 +221,10 @@ class RangeExplorer(_Explorer):
             bits: the width to begin with.
         """
         self._x = np.asarray(x)
-        share = _slider(ipywidgets.IntSlider, "range, in %", value=100, min=5, max=100, step=5)
-        width = _slider(ipywidgets.IntSlider, "bits", value=bits, min=2, max=8)
-        self.controls = {"share": share, "bits": width}
+        self.controls = {
+            "share": _number(_WHOLE, "range, in %", value=100, min=5, max=100, step=5),
+            "bits": _number(_WHOLE, "bits", value=bits, min=2, max=8),
+        }
         self._start((("share", "bits"),), "A histogram with the ends of a range, and error by its end.")
 
     def _state(self) -> tuple[Figure, str]:
