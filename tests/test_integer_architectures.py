@@ -6,6 +6,7 @@ from tinylab import runners
 from tinylab.affine import quantize
 
 from .architectures import ARCHITECTURES, int8_file
+from .conftest import long
 from .networks import compare, inputs_for
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,7 @@ def test_architectures_agree_with_litert_in_every_tensor(name, record_property):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("count", [1, 1000])
+@pytest.mark.parametrize("count", [1, *long(1000)])
 def test_architectures_agree_with_litert_in_batches(name, count):
     engine, reference = both(int8_file(name))
     (q,) = inputs_for(reference, min(count, 200) if name in SLOW_ONES else count, seed=2)

@@ -10,7 +10,7 @@ import pytest
 
 from tinylab import runners
 
-from .conftest import slow
+from .conftest import long, slow
 from .networks import Comparison, compare, inputs_for, random_network
 
 NETWORKS = int(os.environ.get("TINYLAB_NETWORKS", "300"))
@@ -49,7 +49,9 @@ def compared(seeds: range) -> Comparison:
     return total
 
 
-@pytest.mark.parametrize("seeds", [QUICK, *slow(*GROUPS)], ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+@pytest.mark.parametrize(
+    "seeds", [QUICK, *slow(*GROUPS[:3]), *long(*GROUPS[3:])], ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}"
+)
 def test_random_networks_agree_with_litert_in_every_tensor(seeds, record_property):
     found = compared(seeds)
     for name in ("tensors", "values", "saturated"):
@@ -62,7 +64,7 @@ def test_random_networks_agree_with_litert_in_every_tensor(seeds, record_propert
     assert found.saturated < found.values / 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_random_networks_meet_every_operator_that_the_converter_makes():
     met = sum((compared(seeds) for seeds in GROUPS), Comparison()).operators
     assert set(met) >= EXPECTED, sorted(EXPECTED - set(met))

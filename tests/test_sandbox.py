@@ -17,7 +17,7 @@ from tinylab.classroom import sandbox as sandboxes
 from tinylab.classroom.exercises import exercises, folder
 from tinylab.classroom.sandbox import Isolation, Limits, Sandbox
 
-from .conftest import slow
+from .conftest import long, slow
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def is_there(wall):
     return wall == "none" or shutil.which("bwrap")
 
 
-@pytest.fixture(scope="module", params=WALLS)
+@pytest.fixture(scope="module", params=[WALLS[0], *long(*WALLS[1:])])
 def wall(request):
     if not is_there(request.param):
         pytest.skip(f"{request.param}: not on this machine")
@@ -210,7 +210,15 @@ EVERYWHERE = ("os._exit", "a loop that catches everything", "a fork bomb", "too 
 
 def behind(kinds):
     """Every kind behind the first wall, and some behind each: what watches is the same for all."""
-    return [(wall, kind) for wall in WALLS for kind in kinds if wall == WALLS[0] or kind in EVERYWHERE]
+    return [
+        *((WALLS[0], kind) for kind in kinds),
+        *(
+            pytest.param(wall, kind, marks=pytest.mark.long)
+            for wall in WALLS[1:]
+            for kind in kinds
+            if kind in EVERYWHERE
+        ),
+    ]
 
 
 HOSTILE = {

@@ -124,7 +124,7 @@ def collected_elsewhere(run_python, folder, exercise, tasks, seed):
 
 
 @pytest.mark.parametrize(
-    "exercise", [pytest.param(e, marks=[] if e[:2] == "05" else [pytest.mark.slow]) for e in EXERCISES]
+    "exercise", [pytest.param(e, marks=[] if e[:2] == "05" else [pytest.mark.long]) for e in EXERCISES]
 )
 def test_a_process_that_sees_no_references_can_answer(run_python, tmp_path, exercise):
     tasks = tasks_of(exercise)
