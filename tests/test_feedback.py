@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.lab import obstacles
 from tests.made_up_grades import HINTS, MESSAGES, a_class, changed
 from tinylab.check.task import Outcome
 from tinylab.classroom import executed, feedback, summary
@@ -757,6 +758,23 @@ def test_pages_fit_their_window_and_load_nothing(browser, tmp_path, width):
         for picture in opened.page.locator("img").all():
             assert picture.evaluate("picture => picture.naturalWidth") > 0
         opened.page.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_the_pages(browser, tmp_path, scheme):
+    graded = [*a_class(12, (ARITHMETIC,)), Graded("Mona", "", "m.ipynb", problem="It is no notebook.")]
+    written(tmp_path, *graded)
+    page = browser.new_page(color_scheme=scheme)
+    for path in (tmp_path / "index.html", *sorted(tmp_path.rglob("feedback/[ABM]*/*.html"))):
+        page.goto(path.as_uri())
+        for details in page.locator("details").all():
+            details.evaluate("part => { part.open = true; }")
+        assert obstacles(page) == [], path
+        for notebook in page.locator("iframe").all():
+            page.set_content(notebook.get_attribute("srcdoc"))
+            assert obstacles(page) == [], path
+    page.close()
 
 
 @pytest.mark.slow
