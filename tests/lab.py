@@ -89,7 +89,7 @@ class Notebook:
         self.page, self.errors = browser.new_page(viewport={"width": WIDTH, "height": 900}), []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.errors.append(said.text))
-        empty = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+        empty = '<svg xmlns="http://www.w3.org/2000/svg" width="117" height="20"/>'
         self.page.route(BADGE, lambda route: route.fulfill(body=empty, content_type="image/svg+xml"))
         self.page.goto(f"{address}/tree/{path}?reset")
         self.page.locator(".jp-RenderedMarkdown h1").first.wait_for(timeout=60_000)

@@ -140,6 +140,12 @@ def test_code_cells_are_short(path):
     assert statistics.median(lengths) <= 6
 
 
+@named(EVERY)
+def test_no_line_of_code_is_cut_off_in_a_window_of_1280_pixels(path):
+    lines = [line for cell in code_cells(path)[1:] for line in cell.source.splitlines()]
+    assert max(map(len, lines)) <= 107  # tests/test_browser.py measures it
+
+
 @named(authoring.notebooks("notebooks"))
 def test_a_lesson_asks_for_predictions_and_compares_some_outputs(path):
     cells = code_cells(path)
