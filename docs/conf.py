@@ -32,6 +32,7 @@ html_theme_options = {
     "use_repository_button": True,
     "navbar_persistent": [],  # a second search field, above the one at the side
     "show_toc_level": 2,
+    "footer_content_items": [],
 }
 
 # Notebooks and Markdown
@@ -66,8 +67,8 @@ def show_indented_code(app, what, name, obj, options, lines):
 
 
 def show_defaults(app, what, name, obj, options, signature, returned):
-    """A dataclass's default that is made anew each time is no Python, and Sphinx parses signatures."""
-    return signature and signature.replace("<factory>", "..."), returned
+    """Sphinx parses signatures, and a default such as <function f at 0x7f> is no Python."""
+    return signature and re.sub("= <.+?>", "= ...", signature), returned
 
 
 def link_to_repository(app, doctree):

@@ -112,6 +112,8 @@ def work(**settings: Any) -> dict[str, Any]:
         settings: of a Design.
 
     Returns:
+        What was measured, by name.
+
         - accuracy: of the file on the people of the validation split, 0 to 1.
         - flash: bytes of the file.
         - arena: bytes of RAM; None for a file that TensorFlow Lite Micro refuses. arena_from, "TFLM" or
