@@ -50,43 +50,47 @@ class Mistakes:
         check: the module of the tasks.
         table: for each task, mistakes by what is wrong.
         seeds: of further cases, for `make test`.
-        slow_tasks: of these, `make check` tries `quick` mistakes only, and `make long` the further cases.
+        slow_tasks: of these, `make check` tries `quick` mistakes only, `make test` the next `more`;
+            `make long` tries the others, and the further cases.
     """
 
     slow_tasks = ()
-    quick = 2
+    quick, more = 2, 3
 
     def pytest_generate_tests(self, metafunc):
         if "words" in metafunc.fixturenames:
-            metafunc.parametrize(("name", "function", "words"), self._parameters(self.slow_tasks))
-        elif "seed" in metafunc.fixturenames:
-            every = [
-                pytest.param(*given.values[:2], id=given.id, marks=self._length(given.values[0]))
-                for given in self._parameters()
+            parameters = [
+                pytest.param(name, function, words, marks=self._length(name, number), id=f"{name}: {what}")
+                for name, number, what, function, words in self._every()
             ]
-            metafunc.parametrize(("name", "function"), every)
+            metafunc.parametrize(("name", "function", "words"), parameters)
+        elif "seed" in metafunc.fixturenames:
+            parameters = [
+                pytest.param(
+                    name,
+                    function,
+                    marks=pytest.mark.long if name in self.slow_tasks else pytest.mark.slow,
+                    id=f"{name}: {what}",
+                )
+                for name, _, what, function, _ in self._every()
+            ]
+            metafunc.parametrize(("name", "function"), parameters)
             metafunc.parametrize("seed", self.seeds)
 
-    def _parameters(self, slow_tasks=()):
-        return [
-            pytest.param(
-                name,
-                function,
-                words,
-                marks=[pytest.mark.slow] if name in slow_tasks and number >= self.quick else [],
-                id=f"{name}: {what}",
-            )
-            for name, wrong in self.table.items()
-            for number, (what, (function, words)) in enumerate(wrong.items())
-        ]
+    def _every(self):
+        for name, wrong in self.table.items():
+            for number, (what, (function, words)) in enumerate(wrong.items()):
+                yield name, number, what, function, words
+
+    def _length(self, name, number):
+        if name not in self.slow_tasks or number < self.quick:
+            return []
+        return pytest.mark.slow if number < self.quick + self.more else pytest.mark.long
 
     def test_a_mistake_is_wrong_and_named(self, name, function, words):
         result = checked(getattr(self.check, name), function)
         assert result.outcome is Outcome.WRONG, result
         assert words in result.message
-
-    def _length(self, name):
-        return pytest.mark.long if name in self.slow_tasks else pytest.mark.slow
 
     def test_a_mistake_is_wrong_whatever_the_cases(self, name, function, seed):
         assert checked(getattr(self.check, name), function, seed).outcome is Outcome.WRONG
