@@ -87,6 +87,15 @@ def draw_badges_as_buttons(app, doctree):
             picture.replace_self(nodes.Text(picture["alt"]))
 
 
+def describe_pictures(app, doctree):
+    """A figure is known by the line that drew it; what it shows, the text around it tells."""
+    for cell in doctree.findall(nodes.container):
+        if cell.get("nb_element") == "cell_code":
+            code = next(cell.findall(nodes.literal_block)).astext()
+            for picture in cell.findall(nodes.image):
+                picture["alt"] = f"The picture that {code.splitlines()[-1]} draws"
+
+
 def mark_solutions(app, doctree):
     """A solution has its exercise's text: say so in its title, which the navigation and the search show."""
     if app.env.docname.startswith("solutions/"):
@@ -105,7 +114,7 @@ def setup(app):
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", show_indented_code, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", show_defaults)
-    for change in (link_to_repository, draw_badges_as_buttons, mark_solutions):
+    for change in (link_to_repository, draw_badges_as_buttons, describe_pictures, mark_solutions):
         app.connect("doctree-read", change, priority=100)  # before titles are collected
     app.add_html_math_renderer(
         "mathml", (visit_math, None), (lambda self, node: visit_math(self, node, block=True), None)

@@ -54,7 +54,8 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    return {file: BeautifulSoup(file.read_text(), "html.parser") for file in site.rglob("*.html")}
+    files = [file for file in site.rglob("*.html") if "_static" not in file.parts]
+    return {file: BeautifulSoup(file.read_text(), "html.parser") for file in files}
 
 
 def addresses(soup, tags):
@@ -102,6 +103,12 @@ def test_every_notebook_has_a_page_that_leads_to_colab(pages, site, notebook):
     assert button.get_text() == "Open in Colab"
     title = page.find("h1").get_text()
     assert ("solution" in title.lower()) == (notebook.parts[0] == "solutions")
+
+
+def test_every_picture_has_words_in_its_place(pages):
+    words = [picture["alt"] for page in pages.values() for picture in page.find_all("img")]
+    assert len(words) > 30
+    assert [text for text in words if " " not in text] == []
 
 
 @pytest.mark.parametrize("module", MODULES)
