@@ -81,8 +81,7 @@ class Environment:
 
     Attributes:
         python: its interpreter.
-        versions: of each package, before the course was installed.
-        changed: the packages of those that the installation changed: (before, after) by name.
+        changed: which packages' versions the installation changed: (before, after) by name.
         error: the first one of lesson 00, which installed the course and went on in the same kernel; or "".
     """
 
@@ -96,14 +95,10 @@ class Environment:
         pip = [self.python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         call(*pip, *KINDS[kind].before, env=os.environ | limits)
         self._make_kernel(limits)
-        self.versions = self._freeze()
+        before = self._freeze()
         self.error = self.run(FIRST, installing=True)
         after = self._freeze()
-        self.changed = {
-            name: (version, after.get(name))
-            for name, version in self.versions.items()
-            if after.get(name) != version
-        }
+        self.changed = {name: (was, after.get(name)) for name, was in before.items() if after.get(name) != was}
 
     def _make_kernel(self, limits: dict[str, str]) -> None:
         """A kernel that looks like Colab's to the set-up cell: google.colab is loaded in it."""
@@ -146,6 +141,7 @@ class Environment:
             environment["HOME"] = str(home)
         execute = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "lesson.ipynb"]
         execute += ["--output=ran", "--ExecutePreprocessor.kernel_name=colab", "--log-level=ERROR"]
+        execute += ["--ExecutePreprocessor.timeout=900"]  # of a cell: one of them may download TensorFlow
         closed = [] if installing else without_network()
         ran = subprocess.run([*closed, *execute], capture_output=True, text=True, cwd=work, env=environment)
         if ran.returncode:
