@@ -1,6 +1,8 @@
 """What `tinylab doctor` looks at, and what it advises."""
 
 import socket
+import threading
+import time
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
@@ -48,6 +50,14 @@ def test_a_missing_network_is_no_failure(monkeypatch):
     finding = doctor._network()
     assert (finding.fine, "cannot be reached" in finding.found) == (True, True)
     assert "works without it" in finding.advice
+
+
+def test_a_name_that_is_looked_up_for_ever_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(doctor, "NETWORK_SECONDS", 0.1)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: threading.Event().wait(60))
+    begin = time.monotonic()
+    assert "cannot be reached" in doctor._network().found
+    assert time.monotonic() - begin < 30
 
 
 def with_versions(monkeypatch, here):

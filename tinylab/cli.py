@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"tinylab: {error}", file=sys.stderr)
     except OSError as error:
         print(f"tinylab: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+    except ImportError as error:
+        print(f"tinylab: {error}: `tinylab doctor` says what to install.", file=sys.stderr)
     except KeyboardInterrupt:
         print("tinylab: interrupted", file=sys.stderr)
     return 1

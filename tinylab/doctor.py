@@ -1,11 +1,13 @@
 """`tinylab doctor`: what is on this machine, and what to do about what is missing."""
 
+import contextlib
 import importlib.util
 import os
 import platform
 import shutil
 import socket
 import sys
+import threading
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -127,9 +129,15 @@ def _micro() -> Finding:
 
 
 def _network() -> Finding:
-    host = urlparse(REPOSITORY).hostname
-    try:
-        socket.create_connection((host, 443), timeout=NETWORK_SECONDS).close()
-    except OSError:
-        return Finding("network", f"{host} cannot be reached", True, "fine: every lesson works without it.")
-    return Finding("network", f"{host} can be reached")
+    host, reached = urlparse(REPOSITORY).hostname, threading.Event()
+
+    def reach() -> None:
+        with contextlib.suppress(OSError), socket.create_connection((host, 443), timeout=NETWORK_SECONDS):
+            reached.set()
+
+    thread = threading.Thread(target=reach, daemon=True)  # as looking up the name may hang, too
+    thread.start()
+    thread.join(NETWORK_SECONDS)
+    if reached.is_set():
+        return Finding("network", f"{host} can be reached")
+    return Finding("network", f"{host} cannot be reached", True, "fine: every lesson works without it.")

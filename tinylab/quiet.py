@@ -12,6 +12,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from typing import IO
+
+from tinylab.errors import TinylabError
 
 
 @contextlib.contextmanager
@@ -20,6 +23,9 @@ def quiet() -> Iterator[Callable[[], str]]:
 
     Yields:
         A function that returns the text held back so far, for an error message to quote.
+
+    Raises:
+        TinylabError: no folder for temporary files.
 
     >>> with quiet() as held_back:
     ...     _ = os.write(2, b"chatter")
@@ -39,11 +45,11 @@ def quiet() -> Iterator[Callable[[], str]]:
 
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        for logger in loggers:
-            logger.disabled = True  # a level would not do: TensorFlow sets absl's
-        try:
+    with _temporary_file() as file:
+        try:  # from here on, so that an interruption never leaves the page mute
+            os.dup2(file.fileno(), 2)
+            for logger in loggers:
+                logger.disabled = True  # a level would not do: TensorFlow sets absl's
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield held_back
@@ -54,3 +60,13 @@ def quiet() -> Iterator[Callable[[], str]]:
                 logger.setLevel(level)
                 logger.disabled = disabled
             text = written()
+
+
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:  # TensorFlow could not even be imported
+        raise TinylabError(
+            f"no temporary file can be made ({error.strerror or error}): make room on the disk, or set TMPDIR "
+            "to a folder that can be written to."
+        ) from error

@@ -316,8 +316,11 @@ def _put(folder: Path, address: str, content: bytes) -> None:
     """Write a file whole or not at all; the unfinished one of a run that was killed is overwritten."""
     (folder / address).parent.mkdir(parents=True, exist_ok=True)
     part = folder / ".part"
-    part.write_bytes(content)
-    os.replace(part, folder / address)
+    try:
+        part.write_bytes(content)
+        os.replace(part, folder / address)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _is_ours(path: Path, digest: str = "") -> bool:

@@ -318,8 +318,11 @@ def _write(path: Path, content: bytes) -> None:
     """Write a file in one go: whatever happens, it is the former one or this one."""
     unfinished = path.with_name(path.name + UNFINISHED)
     with _writing(path.parent):
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import contextlib
 import enum
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,12 @@ from tinylab.quiet import quiet
 class Recipe(enum.Enum):
     """How a model is converted."""
 
-    FLOAT32 = "float32"  # as it is
-    DYNAMIC_RANGE = "dynamic_range"  # large weights in int8, computing in float32 and int8
-    FLOAT16 = "float16"  # weights in float16, computing in float32
-    INT8 = "int8"  # everything in int8, input and output too
-    INT8_UINT8_IO = "int8_uint8_io"  # everything in int8, input and output in uint8
-    INT16X8 = "int16x8"  # weights in int8, activations in int16
+    FLOAT32 = "float32"  #: as it is
+    DYNAMIC_RANGE = "dynamic_range"  #: large weights in int8, computing in float32 and int8
+    FLOAT16 = "float16"  #: weights in float16, computing in float32
+    INT8 = "int8"  #: everything in int8, input and output too
+    INT8_UINT8_IO = "int8_uint8_io"  #: everything in int8, input and output in uint8
+    INT16X8 = "int16x8"  #: weights in int8, activations in int16
 
     @property
     def needs_representative_data(self) -> bool:
@@ -74,7 +74,7 @@ def convert(
 
 
 def _run_converter(source: Source, recipe: Recipe, samples: list[Arrays] | None) -> bytes:
-    with quiet() as held_back, contextlib.redirect_stdout(io.StringIO()):
+    with quiet() as held_back, contextlib.redirect_stdout(io.StringIO()), _unchanged(source.parts):
         try:
             converter = source.make_converter()
             _configure(converter, recipe, samples)
@@ -85,6 +85,22 @@ def _run_converter(source: Source, recipe: Recipe, samples: list[Arrays] | None)
             if "SignatureDef" in str(error):
                 raise ConversionError(NAMES_LOST) from error
             raise ConversionError(_explain(error, held_back())) from error
+
+
+@contextlib.contextmanager
+def _unchanged(parts: Iterable[Any]) -> Iterator[None]:
+    """See to it that a conversion that fails, or is interrupted, leaves the model as it was.
+
+    While it saves a model, Keras 2 exchanges methods of its layers, and puts them back only if all goes well.
+    """
+    before = [(part, dict(vars(part))) for part in parts]
+    try:
+        yield
+    except BaseException:
+        for part, attributes in before:
+            vars(part).clear()
+            vars(part).update(attributes)
+        raise
 
 
 def _configure(converter: Any, recipe: Recipe, samples: list[Arrays] | None) -> None:
@@ -114,4 +130,7 @@ def _explain(error: Exception, chatter: str) -> str:
             f"LiteRT has no operator for {', '.join(unsupported)}: "
             "replace that part of the model by supported layers."
         )
-    return f"the converter failed: {first_line(error)}"
+    advice = ""
+    if "Exception encountered when calling layer" in str(error):
+        advice = " If saving or converting this model was interrupted before, build the model again."
+    return f"the converter failed: {first_line(error)}{advice}"

@@ -1,7 +1,7 @@
 """What is converted: a Keras model or a SavedModel, seen in one way."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ class Input(NamedTuple):
 
 
 class Source:
-    """A model to convert: its converter, its inputs, its own answers, whether it scales its input."""
+    """A model to convert: its converter, inputs, own answers, whether it scales its input, its layers."""
 
     def __init__(
         self,
@@ -33,11 +33,13 @@ class Source:
         answer: Callable[[Arrays], Arrays],
         inputs: list[Input],
         scales_its_input: bool,
+        parts: Iterable[Any] = (),
     ):
         self.make_converter = make_converter
         self.answer = answer
         self.inputs = inputs
         self.scales_its_input = scales_its_input
+        self.parts = tuple(parts)
         for name, shape, _ in inputs:
             if None in shape[1:]:
                 raise ConversionError(
@@ -85,6 +87,7 @@ def _keras_model(model: Any) -> Source:
         answer,
         inputs,
         any(type(layer).__name__ in rescaling for layer in model.layers),
+        [model, *model.submodules] if isinstance(model, keras.Model) else (),
     )
 
 

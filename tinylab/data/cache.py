@@ -18,7 +18,7 @@ import filelock
 import platformdirs
 
 from tinylab._tensorflow import tf as _tf  # noqa: F401  (first, so that TFDS finds it imported quietly)
-from tinylab.errors import DataError
+from tinylab.errors import DataError, TinylabError
 from tinylab.quiet import quiet
 
 with quiet():
@@ -76,8 +76,14 @@ class EmbeddedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 "set TFDS_DATA_DIR to one that can be written to."
             )
         if not is_intact(self._folder(root)):
-            with self._locked(root):
-                self._clear_damaged(root)
+            try:
+                with self._locked(root):
+                    self._clear_damaged(root)
+            except OSError as error:
+                raise DataError(
+                    f"{self.name} in {root} is damaged, or somebody else's, and cannot be replaced ({error}); "
+                    "set TFDS_DATA_DIR to another folder."
+                ) from error
         with quiet():  # TFDS warns of the folder that it is about to make
             super().__init__(data_dir=root, **kwargs)
 
@@ -126,7 +132,10 @@ class EmbeddedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             with quiet(), contextlib.redirect_stdout(io.StringIO()):
                 super().download_and_prepare(**kwargs)
             (folder / CHECKSUMS).write_text(json.dumps(checksums(folder), indent=1))
-        except OSError as error:
+        except TinylabError:
+            raise
+        except Exception as error:  # of the system, TFDS or TensorFlow, whoever meets the full disk first
+            shutil.rmtree(folder, ignore_errors=True)
             raise DataError(
                 f"could not prepare {self.name} in {root} ({error}): make room there, "
                 "or set TFDS_DATA_DIR to another folder."

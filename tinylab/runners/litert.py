@@ -131,3 +131,6 @@ class LiteRTRunner(Runner):
             if self._free_batch and len(part[0]) > 1:
                 raise FixedInside from error
             raise ModelFileError(f"{self.file.name}: LiteRT stopped: {_reason(error, '')}") from error
+        except KeyboardInterrupt:
+            self._restart()  # between resizing and allocating, this one could not be used any more
+            raise
