@@ -28,10 +28,10 @@ from tinylab.check.answers import LONGEST_MESSAGE, Answers
 from tinylab.check.task import Outcome, Right, Task, collect, exactly, identical, within
 from tinylab.errors import DataError
 
-from .conftest import slow
+from .conftest import long, slow
 from .solved import checked
 
-SEEDS = (1, *slow(2, 3))
+SEEDS = (1, *slow(2), *long(3))
 HINTS = ("Look at the sign.", "Is a < b, or b & c?", "return 2 * x")
 
 
@@ -501,7 +501,7 @@ def never(model, tflite_model, x, tolerance):
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_typical_mistake_is_wrong(name, function):
-    assert getattr(check, name)(function).outcome is Outcome.WRONG
+    assert checked(getattr(check, name), function).outcome is Outcome.WRONG
 
 
 def test_running_keras_where_there_is_only_a_file_is_an_error():
