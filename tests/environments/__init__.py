@@ -98,7 +98,9 @@ class Environment:
         before = self._freeze()
         self.error = self.run(FIRST, installing=True)
         after = self._freeze()
-        self.changed = {name: (was, after.get(name)) for name, was in before.items() if after.get(name) != was}
+        self.changed = {
+            name: (was, after.get(name)) for name, was in before.items() if after.get(name) != was
+        }
 
     def _make_kernel(self, limits: dict[str, str]) -> None:
         """A kernel that looks like Colab's to the set-up cell: google.colab is loaded in it."""
