@@ -78,6 +78,8 @@ SHRUNK = """least => [...document.querySelectorAll('.jp-Notebook img')]
     .filter(picture => picture.getBoundingClientRect().width < least * picture.naturalWidth)
     .map(picture => `${picture.naturalWidth}: ${picture.closest('.jp-Cell').innerText.slice(0, 80)}`)"""
 
+IDLE = "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+
 
 class Notebook:
     """A notebook's page, 1,280 pixels wide, with a kernel of its own; and everything that went wrong there.
@@ -93,18 +95,16 @@ class Notebook:
         self.page.route(BADGE, lambda route: route.fulfill(body=empty, content_type="image/svg+xml"))
         self.page.goto(f"{address}/tree/{path}?reset")
         self.page.locator(".jp-RenderedMarkdown h1").first.wait_for(timeout=60_000)
-        self.page.wait_for_function(
-            "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
-        )
+        self.page.wait_for_function(IDLE)
 
     def run(self):
-        """Run all cells; false if one of them stopped the others."""
+        """Run all cells, up to one that stops with an error."""
         self.page.evaluate(
             "() => { window.ran = undefined; window.jupyterapp.commands.execute("
             "'notebook:run-all-cells').then(done => { window.ran = done; }); }"
         )
         # a lesson alone takes less than three minutes; here it shares the processor with other tests
-        return self.page.wait_for_function("window.ran !== undefined", timeout=480_000)
+        self.page.wait_for_function("window.ran !== undefined", timeout=480_000)
 
     def close(self):
         """Close the page, and its kernel: some have a gigabyte or two."""
@@ -147,7 +147,7 @@ class Notebook:
         But for figures, which have text beside them, and sliders, which have fields with the same number.
         """
         parts = [[".jp-OutputArea-output"], [".jp-RenderedMarkdown"]]
-        context = {"include": parts, "exclude": [[".jp-RenderedImage"], [".widget-slider"]]}
+        context = {"include": parts, "exclude": [[".jp-RenderedImage img"], [".widget-slider"]]}
         return obstacles(self.page, context)
 
     def photograph(self, folder, name):

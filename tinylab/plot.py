@@ -235,7 +235,7 @@ def parts(wholes: Mapping[str, Mapping[str, float]], label: str) -> Figure:
     start = np.zeros(len(names))
     for number, kind in enumerate(kinds):
         sizes = np.array([wholes[name].get(kind, 0) for name in names])
-        look = {"color": PALETTE[number], "hatch": HATCHES[number], "edgecolor": "white"}
+        look = {"color": PALETTE[number], "hatch": HATCHES[number], "ec": "black", "lw": 0.6}
         axes.barh(names, sizes, left=start, label=kind, **look)
         start += sizes
     axes.set_xlabel(label)
