@@ -11,7 +11,7 @@ test check class long: export TQDM_DISABLE = 1
 test check class long: export TINYLAB_PROGRESS = off
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test class long bench networks colab oldest newest check check-style install install-test exercises badges outputs constraints pages site links clean
+.PHONY: help lab test class long browser bench networks colab oldest newest check check-style install install-test exercises badges outputs constraints pages site links clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -33,6 +33,9 @@ long: install-test ## what `make test` leaves out: further cases; every lesson w
 
 bench: install-test ## time the integer engine against LiteRT's kernels, and grading against nbgrader, as ratios
 	$(VENV)/python -m tests.bench
+
+browser: install-test ## every lesson in JupyterLab in headless Chromium (TINYLAB_SCREENSHOTS=folder leaves pictures there)
+	TINYLAB_EVERY=1 $(VENV)/pytest -v tests/test_browser.py
 
 networks: install-test ## compare the integer engine with LiteRT on thousands of random networks (an hour)
 	TINYLAB_NETWORKS=4000 $(VENV)/pytest -q -n 2 tests/test_integer_networks.py
