@@ -13,11 +13,13 @@ from sphinx import addnodes
 
 from tinylab.course import REPOSITORY
 
+ROOT = Path(__file__).parent.parent
+
 project = "tinylab"
 language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 exclude_patterns = ["README.md", "docs/_templates", "**/.ipynb_checkpoints"]
-templates_path = [str(Path(__file__).parent / "_templates")]
+templates_path = [str(ROOT / "docs" / "_templates")]
 
 # The pages
 html_theme = "sphinx_book_theme"
@@ -72,10 +74,11 @@ def show_defaults(app, what, name, obj, options, signature, returned):
 
 
 def link_to_repository(app, doctree):
-    """What is no page here is one in the repository: the licence, a folder of the package."""
-    for link in doctree.findall(addnodes.pending_xref):
-        if link["reftype"] == "myst" and not link["refdomain"] and not link["reftarget"].startswith("#"):
-            address = f"{REPOSITORY}/blob/main/{re.sub(r'^([.][.]/)+', '', link['reftarget'])}"
+    """What is no page here is a file or a folder of the repository: the licence, a part of the package."""
+    for link in list(doctree.findall(addnodes.pending_xref)):
+        path = re.sub(r"^([.][.]/)+", "", link["reftarget"])
+        if link["reftype"] == "myst" and not link["refdomain"] and (ROOT / path).exists():
+            address = f"{REPOSITORY}/blob/main/{path}"
             link.replace_self(nodes.reference("", "", *link.children, refuri=address))
 
 
