@@ -10,7 +10,7 @@ from tinylab.classroom import grading
 from tinylab.classroom.exercises import exercises, folder
 from tinylab.classroom.sandbox import Limits
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # `make class`
 
 NAME = "05_quantization_arithmetic"
 TASKS = exercises()[NAME].tasks

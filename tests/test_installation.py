@@ -14,7 +14,7 @@ from .rotation import todays
 
 KIND = "colab" if find_python(KINDS["colab"].python) else "tested"
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # `make wheel`
 
 
 @pytest.fixture(scope="module")

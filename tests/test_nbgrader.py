@@ -14,7 +14,7 @@ from tinylab.errors import TinylabError
 from .with_nbgrader import EXERCISE, answered, call, grades, hand_in, marked, notebook
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,  # `make class`
     pytest.mark.skipif(
         importlib.util.find_spec("nbgrader") is None and not os.environ.get("CI"),
         reason="nbgrader is not installed",

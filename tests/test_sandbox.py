@@ -17,9 +17,8 @@ from tinylab.classroom import sandbox as sandboxes
 from tinylab.classroom.exercises import exercises, folder
 from tinylab.classroom.sandbox import Isolation, Limits, Sandbox
 
-from .conftest import long, slow
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # `make class`
 
 LIMITS = Limits(seconds=4, memory=2 << 30, disk=64 << 20, output=20 << 20)
 WALLS = ["namespaces", "bubblewrap", "none"]
@@ -33,7 +32,7 @@ def is_there(wall):
     return wall == "none" or shutil.which("bwrap")
 
 
-@pytest.fixture(scope="module", params=[WALLS[0], *long(*WALLS[1:])])
+@pytest.fixture(scope="module", params=WALLS)
 def wall(request):
     if not is_there(request.param):
         pytest.skip(f"{request.param}: not on this machine")
@@ -210,15 +209,7 @@ EVERYWHERE = ("os._exit", "a loop that catches everything", "a fork bomb", "too 
 
 def behind(kinds):
     """Every kind behind the first wall, and some behind each: what watches is the same for all."""
-    return [
-        *((WALLS[0], kind) for kind in kinds),
-        *(
-            pytest.param(wall, kind, marks=pytest.mark.long)
-            for wall in WALLS[1:]
-            for kind in kinds
-            if kind in EVERYWHERE
-        ),
-    ]
+    return [(wall, kind) for wall in WALLS for kind in kinds if wall == WALLS[0] or kind in EVERYWHERE]
 
 
 HOSTILE = {
@@ -339,7 +330,7 @@ def test_what_killed_graders_left_is_removed(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == [own]
 
 
-@pytest.mark.parametrize("name", slow(*exercises()))
+@pytest.mark.parametrize("name", exercises())
 def test_no_exercise_shows_its_references(name, tmp_path):
     """In the view of each exercise: no case, no reference, no comparison, and every task by its name."""
     from tinylab.classroom import view
