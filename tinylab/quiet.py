@@ -67,6 +67,6 @@ def _temporary_file() -> IO[bytes]:
         return tempfile.TemporaryFile()
     except OSError as error:  # TensorFlow could not even be imported
         raise TinylabError(
-            f"no temporary file can be made ({error.strerror or error}): make room on the disk, or set TMPDIR "
-            "to a folder that can be written to."
+            f"no temporary file can be made ({error.strerror or error}): make room on the disk, or set "
+            "TMPDIR to a folder that can be written to."
         ) from error

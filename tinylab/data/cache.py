@@ -81,7 +81,7 @@ class EmbeddedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     self._clear_damaged(root)
             except OSError as error:
                 raise DataError(
-                    f"{self.name} in {root} is damaged, or somebody else's, and cannot be replaced ({error}); "
+                    f"{self.name} in {root} is damaged or somebody else's, and cannot be replaced ({error}): "
                     "set TFDS_DATA_DIR to another folder."
                 ) from error
         with quiet():  # TFDS warns of the folder that it is about to make
@@ -124,11 +124,11 @@ class EmbeddedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             shutil.rmtree(leftover)
 
     def _prepare(self, root: Path, folder: Path, kwargs: dict) -> None:
-        self._clear_damaged(root)
-        if folder.exists():
-            return
         tfds.display_progress_bar(enable=False)  # it takes two seconds
         try:
+            self._clear_damaged(root)
+            if folder.exists():
+                return
             with quiet(), contextlib.redirect_stdout(io.StringIO()):
                 super().download_and_prepare(**kwargs)
             (folder / CHECKSUMS).write_text(json.dumps(checksums(folder), indent=1))
