@@ -123,10 +123,16 @@ class Notebook:
 
     @property
     def widgets(self):
-        """What the last line of a cell makes and what the cell shows, of each cell that shows a widget."""
-        shown = self.page.locator(".jp-CodeCell")
-        places = [place for place, cell in enumerate(self.cells) if shows_a_widget(cell)]
-        return [(made_by(self.cells[i]), shown.nth(i).locator(".jp-Cell-outputWrapper")) for i in places]
+        """What the last line of a cell calls, and the cell's output, of each cell that shows a widget.
+
+        A progress bar that is done shows nothing.
+        """
+        outputs = self.page.locator(".jp-CodeCell").locator(".jp-Cell-outputWrapper").all()
+        return [
+            (made_by(cell), output)
+            for cell, output in zip(self.cells, outputs, strict=True)
+            if output.locator(".jupyter-widgets:visible").count()
+        ]
 
     def too_wide(self):
         """Whatever has to be scrolled sideways."""
