@@ -226,7 +226,7 @@ def move_the_affine_explorer(page, output):
 
 
 def move_the_range_explorer(page, output):
-    """One slider moves the ends of the range, the other one the number of bits; either makes steps smaller."""
+    """One slider moves the ends of the range, the other one the number of bits: smaller steps, either way."""
     share, bits = (output.locator(".noUi-handle").nth(i) for i in range(2))
     state = state_in(read_when_changed(output, ""))
     for moved, handle, moves in (
