@@ -103,8 +103,8 @@ class Notebook:
             "() => { window.ran = undefined; window.jupyterapp.commands.execute("
             "'notebook:run-all-cells').then(done => { window.ran = done; }); }"
         )
-        # a lesson alone takes less than three minutes; here it shares the processor with other tests
-        self.page.wait_for_function("window.ran !== undefined", timeout=480_000)
+        # a lesson alone takes less than three minutes; here it may share the processor with many tests
+        self.page.wait_for_function("window.ran !== undefined", timeout=900_000)
 
     def close(self):
         """Close the page, and its kernel: some have a gigabyte or two."""
