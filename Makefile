@@ -5,13 +5,16 @@ VENV := .venv/bin
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 FIRST := notebooks/00_start_here.ipynb
 BUILD := build
+# Tests that take minutes each, and have commands of their own.
+CLASS := $(addprefix tests/,test_sandbox.py test_grading.py test_nbgrader.py test_class.py)
+WHEEL := tests/test_installation.py
 # Progress bars are for people.
-test check class long: export TQDM_DISABLE = 1
+test check class wheel long: export TQDM_DISABLE = 1
 # What tests solve is nobody's progress.
-test check class long: export TINYLAB_PROGRESS = off
+test check class wheel long: export TINYLAB_PROGRESS = off
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test class long browser bench networks colab oldest newest check check-style install install-test exercises badges outputs constraints pages site links clean
+.PHONY: help lab test class wheel long browser bench networks colab oldest newest check check-style install install-test exercises badges outputs constraints pages site links clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -24,15 +27,21 @@ test: check-style ## install what is missing and run every test and every notebo
 	$(VENV)/pytest -n 2 --dist loadfile -m "not long" --doctest-modules tests tinylab
 	$(VENV)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks exercises solutions
 
-class: install-test ## grade the made-up class of 113, and kill the grader ten times
-	$(VENV)/pytest -v -s tests/test_class.py
+class: install-test ## the grader: its wall, nbgrader's course, a made-up class of 113, ten kills
+	$(VENV)/pytest -v -s $(CLASS)
 
-long: install-test ## what `make test` leaves out: further cases; every lesson where it takes a few
-	TINYLAB_EVERY=1 $(VENV)/pytest -n 2 --dist loadfile -m long --ignore tests/test_class.py tests
-	TINYLAB_EVERY=1 $(VENV)/pytest -v tests/test_browser.py tests/test_installation.py
+wheel: install-test ## the wheel in Colab's versions, and two lessons alone in it (TINYLAB_EVERY=1 for all)
+	$(VENV)/pytest -v $(WHEEL)
 
-bench: install-test ## time the integer engine against LiteRT's kernels, and grading against nbgrader, as ratios
-	$(VENV)/python -m tests.bench
+long: install-test ## what else `make test` leaves out: further cases, mistakes, networks
+	$(VENV)/pytest -n 2 --dist loadfile -m long $(addprefix --ignore=,$(CLASS) $(WHEEL)) tests
+
+bench: export TQDM_DISABLE = 1
+bench: install-test ## measure all that the course states, and write it down (PART=engine for one part, printed only)
+	$(VENV)/python -m tests.bench $(PART)
+
+results: install-test ## make the pages from docs/results.json, after changes in lessons or claims
+	$(VENV)/python -m tests.bench pages
 
 browser: install-test ## every lesson in JupyterLab in headless Chromium (TINYLAB_SCREENSHOTS=folder leaves pictures there)
 	TINYLAB_EVERY=1 $(VENV)/pytest -v tests/test_browser.py

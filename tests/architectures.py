@@ -102,17 +102,26 @@ ARCHITECTURES: dict[str, tuple[Callable, tuple[int, ...]]] = {
 }
 
 
-@functools.cache
-def int8_file(name: str) -> bytes:
-    """The .tflite file of an architecture."""
+def samples(name: str) -> np.ndarray:
+    """Random inputs of an architecture."""
+    return np.random.default_rng(0).normal(size=(32, *ARCHITECTURES[name][1])).astype(np.float32)
+
+
+def network(name: str) -> keras.Model:
+    """An architecture with random weights."""
     body, shape = ARCHITECTURES[name]
     keras.backend.reset_uids()
     keras.utils.set_random_seed(0)
     inputs = L.Input(shape)
     model = keras.Model(inputs, body(inputs))
-    x = np.random.default_rng(0).normal(size=(32, *shape)).astype(np.float32)
     for layer in model.layers:
         if isinstance(layer, L.BatchNormalization):
             layer.momentum = 0.0  # one batch in training mode, and its statistics are the layer's own
-    model(x, training=True)
-    return convert(model, Recipe.INT8, x)
+    model(samples(name), training=True)
+    return model
+
+
+@functools.cache
+def int8_file(name: str) -> bytes:
+    """The .tflite file of an architecture."""
+    return convert(network(name), Recipe.INT8, samples(name))
