@@ -1,6 +1,6 @@
 """The integer engine on random networks: every tensor as LiteRT's reference kernels compute it.
 
-TINYLAB_NETWORKS=2000 in the environment has that many networks tried instead of 300 (`make networks`); `make test` tries 85.
+`make test` tries 85 networks, `make long` 300, `make networks` as many as TINYLAB_NETWORKS says.
 """
 
 import functools

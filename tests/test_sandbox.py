@@ -17,7 +17,6 @@ from tinylab.classroom import sandbox as sandboxes
 from tinylab.classroom.exercises import exercises, folder
 from tinylab.classroom.sandbox import Isolation, Limits, Sandbox
 
-
 pytestmark = pytest.mark.long  # `make class`
 
 LIMITS = Limits(seconds=4, memory=2 << 30, disk=64 << 20, output=20 << 20)
