@@ -23,7 +23,7 @@ lab: install ## install what is missing and open the course in JupyterLab
 	@# PATH, so that JupyterLab's terminals and kernels find the command tinylab
 	PATH="$(CURDIR)/$(VENV):$$PATH" $(VENV)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_FLAGS)
 
-test: check-style ## install what is missing and run every test and every notebook
+test: check-style ## install what is missing, run the tests and every notebook
 	$(VENV)/pytest -n 2 --dist loadfile -m "not long" --doctest-modules tests tinylab
 	$(VENV)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks exercises solutions
 
