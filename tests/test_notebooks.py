@@ -154,6 +154,12 @@ def test_a_lesson_asks_for_predictions_and_compares_some_outputs(path):
 
 
 @named(EVERY)
+def test_a_power_is_code_and_no_bold_type(path):
+    prose = re.sub(r"```.*?```|`[^`]*`|\$[^$]*\$", "", text_of(path), flags=re.DOTALL)
+    assert not re.findall(r"\d\*\*[\d(-].*", prose)
+
+
+@named(EVERY)
 def test_every_code_cell_was_run_in_order_without_error_or_noise(path):
     assert [cell.execution_count for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
     assert outputs(path)
