@@ -25,7 +25,7 @@ lab: install ## install what is missing and open the course in JupyterLab
 
 test: check-style ## install what is missing, run the tests and every notebook
 	$(VENV)/pytest -n 2 --dist loadfile -m "not long" --doctest-modules tests tinylab
-	$(VENV)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks exercises solutions
+	$(VENV)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks exercises solutions
 
 class: install-test ## the grader: its wall, nbgrader's course, a made-up class of 113, ten kills
 	$(VENV)/pytest -v -s $(CLASS)
