@@ -1,6 +1,7 @@
 """What several test files use. TensorFlow is imported by the fixtures that need it, not by this file."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -57,6 +58,11 @@ def dense_files():
     return {recipe.value: convert(keras.Sequential(layers), recipe, x) for recipe in Recipe}
 
 
+def _hears_ctrl_c():
+    """A shell's background jobs, which tests may be, are deaf to it, and so would be all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def run_python(tmp_path):
     """Run a piece of Python in a process of its own, with a home and a temporary folder of its own."""
@@ -70,6 +76,7 @@ def run_python(tmp_path):
         process = subprocess.Popen(
             [*prefix, sys.executable, "-c", code],
             env=kept | own,
+            preexec_fn=_hears_ctrl_c,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
