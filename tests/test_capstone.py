@@ -36,7 +36,7 @@ def test_a_small_training_finds_more_than_the_commonest_exercise():
     assert np.mean(found == labels) > np.bincount(labels).max() / len(labels) + 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_answers_and_another_seed_others(delivered):
     x, _ = capstone.prepared("validation")
     again, other = deliver(Design(**SMALL)), deliver(Design(**SMALL, seed=1))

@@ -20,7 +20,7 @@ from tinylab.data import cache
 from tinylab.data.fashion_mnist import make
 from tinylab.errors import DataError
 
-from .conftest import slow
+from .conftest import long, slow
 
 NAME = "tinylab_fashion_mnist"
 LOAD = f"""
@@ -289,8 +289,7 @@ def test_a_process_that_waits_too_long_for_another_says_so(tmp_path, monkeypatch
 # Whole processes
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("damage", [None, flipped_byte, leftover_of_a_killed_process])
+@pytest.mark.parametrize("damage", [*slow(None), *long(flipped_byte, leftover_of_a_killed_process)])
 def test_processes_that_load_at_once_all_get_the_data(run_python, cached, damage, tmp_path):
     root = cached if damage else tmp_path / "empty"
     if damage:
@@ -302,7 +301,7 @@ def test_processes_that_load_at_once_all_get_the_data(run_python, cached, damage
     assert cache.is_intact(folder(root))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_killed_process_leaves_behind_is_repaired(run_python, tmp_path):
     """Killed in the middle: from the first file in the cache on, a little later each time."""
     for delay in (0, 0.1, 0.3, 0.6, 1.0, 1.5):

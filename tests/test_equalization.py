@@ -13,7 +13,7 @@ from tinylab.equalization import equalizing_factors, rescale_channels
 from tinylab.errors import ConversionError, DataError
 from tinylab.quiet import quiet
 
-from .conftest import slow
+from .conftest import long, slow
 
 layers = keras.layers
 
@@ -199,8 +199,7 @@ def int8_accuracy(model, x, labels):
     return measure.accuracy(content, x, labels)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [*slow(0), *long(1, 2)])
 def test_a_trained_network_breaks_and_is_mended(seed):
     """Its channels multiplied by 1/16 to 16 at random: float32 does not notice, int8 does."""
     model, pairs = resnet()

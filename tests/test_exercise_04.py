@@ -373,7 +373,7 @@ MISTAKES = {
 class TestMistakes(Mistakes):
     check, table, seeds = check, MISTAKES, (2,)
     slow_tasks = SLOW
-    quick = 1
+    quick, more = 1, 1
 
 
 def plain(*arguments):

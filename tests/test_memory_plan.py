@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.architectures import int8_file
+from tests.conftest import long, slow
 from tests.networks import random_network
 from tinylab import arena, memory_plan, one_operator, tflite_file
 from tinylab.errors import ModelFileError, TinylabError
@@ -118,8 +119,9 @@ def test_a_network_is_planned_as_the_interpreter_plans_it(measured, cnn_files, r
     assert plan.size == plan.peak
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "mobilenet_v1", "autoencoder", "motion_cnn"])
+@pytest.mark.parametrize(
+    "name", [*slow("resnet8", "ds_cnn", "autoencoder", "motion_cnn"), *long("mobilenet_v1")]
+)
 def test_well_known_architectures_are_planned_as_the_interpreter_plans_them(measured, name):
     plan = memory_plan.plan(int8_file(name))
     assert plan.size == measured(int8_file(name))

@@ -159,7 +159,7 @@ def test_motion_networks_differ_in_the_rounding_of_dense_layers_only(load, motio
     assert np.array_equal(answers.argmax(axis=1), reference.argmax(axis=1))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_large_network_differs_in_the_rounding_of_dense_layers_only(load):
     from tinylab import data, models
     from tinylab._tensorflow import keras

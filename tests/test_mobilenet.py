@@ -114,7 +114,7 @@ def with_head():
     return make_it
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_weights_give_the_same_file(with_head):
     assert convert(with_head(), Recipe.FLOAT32) == convert(with_head(), Recipe.FLOAT32)
 

@@ -28,7 +28,7 @@ from tinylab.data.photographs import make
 from tinylab.errors import DataError
 
 from .conftest import slow
-from .test_installation import offline
+from .environments import without_network
 
 SPLITS = ("train", "validation", "test")
 EACH = 40  # pictures of a class in the data sets made here
@@ -313,7 +313,7 @@ def test_a_process_without_a_network_loads_what_is_there(run_python, request, tm
         "from tinylab.data import pictures; found = pictures.load();"
         "print(found.source, sum(1 for _ in found.train) == found.counts['train'])"
     )
-    assert run_python(code, prefix=offline(), TFDS_DATA_DIR=root).split() == [expected, "True"]
+    assert run_python(code, prefix=without_network(), TFDS_DATA_DIR=root).split() == [expected, "True"]
 
 
 @pytest.mark.slow
@@ -327,8 +327,8 @@ try:
 except Exception as error:
     print(type(error).__name__, time.monotonic() - begin < 20, error)
 """
-    printed = run_python(code, prefix=offline(), TFDS_DATA_DIR=tmp_path / "nothing")
-    if not offline():
+    printed = run_python(code, prefix=without_network(), TFDS_DATA_DIR=tmp_path / "nothing")
+    if not without_network():
         pytest.skip("this system cannot take the network away")
     assert printed.startswith("DataError True cats_vs_dogs has to be downloaded")
     assert not (tmp_path / "nothing").exists()

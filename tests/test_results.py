@@ -9,7 +9,7 @@ from tinylab.runners import micro
 
 from .bench import claims, facts, files, pages, quality, stored
 from .bench.parts import PARTS, conditions, plain
-from .conftest import long
+from .conftest import long, slow
 
 MEASURED = pages.measured()
 ACCURACY = 0.002  # 4 of 2,000 images: another processor sums up in another order
@@ -89,8 +89,10 @@ def test_sizes_and_accuracies_are_still_true(measure):
     same(plain(measure()), MEASURED["quality"][measure.__name__])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [*list(files.NETWORKS)[:-1], *long("mobilenet_v2")])
+LARGE = [name for name in files.NETWORKS if name.startswith("mobilenet")]
+
+
+@pytest.mark.parametrize("name", [*slow(*(n for n in files.NETWORKS if n not in LARGE)), *long(*LARGE)])
 def test_a_file_still_has_its_size_and_its_boards(name):
     assert quality.shipped([name]) == {name: MEASURED["quality"]["shipped"][name]}
 

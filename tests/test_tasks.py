@@ -39,7 +39,7 @@ def tasks_of(exercise):
 
 def parameters(of=lambda task: True):
     return [
-        pytest.param(exercise, task, id=task.name, marks=[pytest.mark.slow] if task.name in SLOW else [])
+        pytest.param(exercise, task, id=task.name, marks=[pytest.mark.long] if task.name in SLOW else [])
         for exercise in EXERCISES
         for task in tasks_of(exercise)
         if of(task) and task.name not in DELIVERABLES
