@@ -29,7 +29,7 @@ from . import made_up_class
 
 pytestmark = pytest.mark.long  # `make class`
 
-SECONDS = 45  # that a cell, or a task, may take: what never ends costs as much
+SECONDS = 90  # that a cell, or a task, may take: what never ends costs as much
 SECRET = "TEACHERS_SECRET"
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h: processes that lose their parent become this one's children
 RUN = f"""
