@@ -99,7 +99,7 @@ Deterministic, and measured again by `make test`: {parameters:,} parameters, 2,0
 
 {recipes(m, "small_cnn")}
 
-Times, by `make bench`, on one thread, each ratio within one run:
+Times, by `make bench`, each ratio within one run; the interpreters have one thread:
 
 {telling(m)}
 
@@ -154,9 +154,9 @@ def results_page(m: dict) -> str:
 
 {conditions(m)}.
 
-`make bench` measures all of it in one run. What is compared takes turns, so that what else the machine does
-is fair to all. Sizes and accuracies come out the same everywhere, or nearly, and are tested; times are only
-reported, and what counts are their ratios.
+`make bench` measures all of it, part after part. What is compared takes turns within one run, so that what
+else the machine does is fair to all. Sizes and accuracies come out the same everywhere, or nearly, and are
+tested; times are only reported, and what counts are their ratios.
 
 ## Sizes and accuracies
 
