@@ -96,12 +96,10 @@ def test_a_full_disk_leaves_the_earlier_files_whole(dense_files, tmp_path, monke
     written = c_array.write(dense_files["float32"], tmp_path)
     before = [path.read_bytes() for path in written]
 
-    def half(path, content):
-        with open(path, "wb") as file:
-            file.write(content[: len(content) // 2])
+    def full(file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TinylabError, match=r"cannot write .*: No space left on device"):
         c_array.write(dense_files["int8"], tmp_path)
     assert [path.read_bytes() for path in written] == before

@@ -242,12 +242,16 @@ def test_a_page_is_written_again_only_if_it_changes(tmp_path):
 
 
 def test_what_a_killed_run_left_unfinished_harms_nothing(tmp_path):
-    (tmp_path / ".part").write_text("half a p")
+    left = tmp_path / "feedback" / "Eve"
+    left.mkdir(parents=True)
+    for path in (tmp_path / ".index.html.unfinished", left / ".05_x.html.unfinished"):
+        path.write_text("half a p")
     assert {path.name for path in written(tmp_path, graded()).iterdir()} == {
         "grades.csv",
         "index.html",
         "feedback",
     }
+    assert not left.exists()
 
 
 def test_a_page_is_never_seen_half_written(tmp_path, monkeypatch):

@@ -104,7 +104,7 @@ def tree(folder):
 
 
 def results(grades):
-    return sorted((grades / "results").iterdir())
+    return sorted(path for path in (grades / "results").iterdir() if path.suffix != ".unfinished")
 
 
 def points(graded):
@@ -310,7 +310,7 @@ def test_a_damaged_result_counts_as_not_there_and_is_replaced(places, asked):
 def test_what_killed_runs_left_unfinished_goes_and_other_files_stay(places, asked):
     hand_in(places[0], THREE)
     grade(*places)
-    unfinished = places[1] / "results" / "0123.unfinished"
+    unfinished = places[1] / "results" / ".0123.unfinished"
     note = places[1] / "note.txt"
     for path in (unfinished, note):
         path.write_text("half a")
@@ -322,7 +322,7 @@ def test_what_killed_runs_left_unfinished_goes_and_other_files_stay(places, aske
 def test_a_run_that_was_killed_before_it_had_a_seed_is_begun_again(places, asked):
     hand_in(places[0], THREE)
     places[1].mkdir()
-    for name in ("grading.lock", "grading.json.unfinished"):
+    for name in ("grading.lock", ".grading.json.unfinished"):
         (places[1] / name).write_text("")
     assert len(grade(*places)) == 3
     assert not list(places[1].rglob("*.unfinished"))
@@ -485,7 +485,7 @@ def sleeping(content, exercise, seed, limits):
         return [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", seconds]]
 
     process = run_python(command(places, "sleeping", definitions, ["--jobs", "2"]), wait=False)
-    until(lambda: len(sleepers()) == 2)
+    until(lambda: len(sleepers()) == 2 and results(places[1]))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (1, "")

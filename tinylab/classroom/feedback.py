@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tinylab
+from tinylab import whole_file
 from tinylab.check.task import Outcome
 from tinylab.classroom import executed, summary
 from tinylab.classroom.report import SAME_FILE, Graded
@@ -313,14 +314,8 @@ def _short(text: str) -> str:
 
 
 def _put(folder: Path, address: str, content: bytes) -> None:
-    """Write a file whole or not at all; the unfinished one of a run that was killed is overwritten."""
     (folder / address).parent.mkdir(parents=True, exist_ok=True)
-    part = folder / ".part"
-    try:
-        part.write_bytes(content)
-        os.replace(part, folder / address)
-    finally:
-        part.unlink(missing_ok=True)
+    whole_file.replace(folder / address, content)
 
 
 def _is_ours(path: Path, digest: str = "") -> bool:
@@ -333,15 +328,12 @@ def _is_ours(path: Path, digest: str = "") -> bool:
 
 
 def _sweep(folder: Path, addresses: Iterable[str]) -> None:
-    """Remove the pages of earlier runs that belong to nothing any more."""
+    """Remove the pages of earlier runs that belong to nothing any more, and what a killed one left."""
     kept = {_key(address) for address in addresses}
     for place, _, names in os.walk(folder / "feedback", topdown=False):
         for path in (Path(place, name) for name in names):
-            if (
-                _key(path.relative_to(folder).as_posix()) not in kept
-                and path.suffix == ".html"
-                and _is_ours(path)
-            ):
+            stale = _key(path.relative_to(folder).as_posix()) not in kept
+            if path.suffix == whole_file.UNFINISHED or (stale and path.suffix == ".html" and _is_ours(path)):
                 path.unlink()
         if not os.listdir(place):
             os.rmdir(place)

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-import os
 import secrets
 import sys
 import time
@@ -23,7 +22,7 @@ import filelock
 import psutil
 
 import tinylab
-from tinylab import cluster
+from tinylab import cluster, whole_file
 from tinylab.check.task import Outcome
 from tinylab.classroom import feedback
 from tinylab.classroom.collection import Submission, collect, exercise_of
@@ -35,7 +34,6 @@ from tinylab.progress import progress
 
 FORMAT = 1  # of grading.json and of the results
 SEED_BITS = 64
-UNFINISHED = ".unfinished"  # how the name of a file ends that is being written
 CHECKS = Path(tinylab.__file__).parent / "check"
 USUAL = Limits()
 
@@ -241,7 +239,7 @@ class _Store:
         self._rules, self._limits = _rules(), asdict(limits)
         with _writing(grades):
             self._results.mkdir(exist_ok=True)
-            for path in self._results.glob(f"*{UNFINISHED}"):  # of a run that was killed
+            for path in self._results.glob(f".*{whole_file.UNFINISHED}"):  # of a run that was killed
                 path.unlink()
 
     def read(self, notebook: Notebook) -> Report | None:
@@ -256,7 +254,8 @@ class _Store:
     def write(self, notebook: Notebook, report: Report) -> None:
         """Keep a result."""
         path, text = self._path(notebook), report.to_json().encode()
-        _write(path, _digest(path, text) + b"\n" + text)
+        with _writing(self._results):
+            whole_file.replace(path, _digest(path, text) + b"\n" + text)
 
     def _path(self, notebook: Notebook) -> Path:
         content, exercise = notebook
@@ -272,7 +271,9 @@ def _digest(path: Path, text: bytes) -> bytes:
 def _seed(path: Path) -> int:
     """Of this class's random cases: drawn once, and kept."""
     if not path.exists():
-        _write(path, json.dumps({"tinylab_grading": FORMAT, "seed": secrets.randbits(SEED_BITS)}).encode())
+        drawn = {"tinylab_grading": FORMAT, "seed": secrets.randbits(SEED_BITS)}
+        with _writing(path.parent):
+            whole_file.replace(path, json.dumps(drawn).encode())
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(path.read_bytes())
         if kept["tinylab_grading"] == FORMAT and type(kept["seed"]) is int and kept["seed"] >= 0:
@@ -289,7 +290,7 @@ def _locked(grades: Path) -> Iterator[None]:
     lock = filelock.FileLock(grades / "grading.lock", timeout=0)
     with _writing(grades):
         grades.mkdir(parents=True, exist_ok=True)
-        begun = {"grading.lock", f"grading.json{UNFINISHED}"}
+        begun = {"grading.lock", f".grading.json{whole_file.UNFINISHED}"}
         others = sorted({path.name for path in grades.iterdir()} - begun)
         if others and "grading.json" not in others:
             raise DataError(f"{grades} holds {others[0]}, but no grading.json: name a new folder for grades.")
@@ -312,17 +313,3 @@ def _writing(place: Path) -> Iterator[None]:
             f"{place} cannot be written ({error}). Make room there, or name another place; what is graded is "
             "kept."
         ) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file in one go: whatever happens, it is the former one or this one."""
-    unfinished = path.with_name(path.name + UNFINISHED)
-    with _writing(path.parent):
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
