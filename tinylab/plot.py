@@ -344,7 +344,7 @@ def by_bits(accuracies: Mapping[str, pd.DataFrame], float_accuracy: float) -> Fi
         axes.plot(places, table.mean(), mark + "-", color=colour, ms=1, label=method)
     axes.set_xticks(range(table.shape[1]), map(str, table.columns))
     axes.set(xlabel="bits a weight", ylabel="accuracy (share of images)", ylim=(0, 1))
-    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    axes.legend(frameon=False, fontsize=9, loc="lower left", markerscale=5)
     _tidy(axes)
     return _finished(figure)
 

@@ -158,7 +158,7 @@ def _(m):
 @claim(FLAGS, "`OPTIMIZE_FOR_LATENCY` makes the fastest one.", "02", "Three flags")
 def _(m):
     different = m["facts"]["flags"]["different files"]
-    return f"the three flags give {different} different file(s), byte for byte", verdict(different > 1)
+    return f"different files that the three flags give, byte for byte: {different}", verdict(different > 1)
 
 
 @claim(FLAGS, "With `DEFAULT` alone, the weights are int8.", "02", "What stayed float32, and why")
@@ -250,7 +250,8 @@ def _(m):
 def _(m):
     found = m["facts"]["representative"]
     figures = f"float32 {found['float32']:.4f}; worst of five draws: " + listed(
-        {f"{count} image(s)": share for count, share in found["worst draw"].items()}, "{:.4f}"
+        {count + " image" + "s" * (count != "1"): share for count, share in found["worst draw"].items()},
+        "{:.4f}",
     )
     return figures, verdict(found["float32"] - found["worst draw"]["100"] < SMALL)
 
