@@ -378,10 +378,10 @@ def _(m):
 def _(m):
     rows = stored.table("04", "accuracy, file", "accuracy, Keras", "8 bits")
     pairs = {name: f"{row['accuracy, Keras']} and {row['accuracy, file']}" for name, row in rows.items()}
+    changed = {name: float(row["other class"]) for name, row in rows.items()}
     cases = {
-        f"weights have {name} ({row['other class']} images change their class)": float(row["other class"])
-        < 2000 * SMALL
-        for name, row in rows.items()
+        f"weights have {name} ({count:.0f} images change their class)": count < 2000 * SMALL
+        for name, count in changed.items()
     }
     return f"in Keras and in the file: {listed(pairs)}", verdict(cases)
 

@@ -131,7 +131,7 @@ def results_page(m: dict) -> str:
     engine = [
         (
             name,
-            *(f"{times[which]:.2f}" for which in speed.ENGINES),
+            *(f"{1000 * times[which]:,.1f}" for which in speed.ENGINES),
             *(f"{times[which] / times['integer']:.2f}" for which in ("reference", "default")),
         )
         for name, times in m["engine"].items()
@@ -197,8 +197,8 @@ number below 1 is a loss.
 
 ## The integer engine against LiteRT
 
-Seconds for {speed.SAMPLES} inferences in int8; best of {speed.ROUNDS}. The engine's codes are those of the
-reference kernels, all of them.
+Milliseconds for {speed.SAMPLES} inferences in int8; best of {speed.ROUNDS}. The engine's codes are those of
+the reference kernels, all of them.
 
 {table(["architecture", *speed.ENGINES, "reference / integer", "default / integer"], engine)}
 
