@@ -1,5 +1,6 @@
 """What the lessons themselves have measured: read from the outputs stored with them."""
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from tinylab import authoring, course
 NAMES = {lesson.name[:2]: lesson.name for lesson in course.LESSONS}
 
 
+@functools.cache
 def _notebook(lesson: str):
     return authoring.read(authoring.ROOT / "notebooks" / f"{NAMES[lesson]}.ipynb")
 
