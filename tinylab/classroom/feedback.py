@@ -118,10 +118,10 @@ def write(graded: Sequence[Graded], folder: str | os.PathLike) -> None:
         folder: made if it is not there.
 
     Raises:
-        TinylabError: Jinja or nbconvert is missing.
+        TinylabError: nbconvert is missing.
         OSError: the folder cannot be written to.
     """
-    _need("jinja2", "nbconvert")
+    check_packages()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     students = _students(graded)
@@ -134,13 +134,10 @@ def write(graded: Sequence[Graded], folder: str | os.PathLike) -> None:
     _sweep(folder, [page.address for page in pages])
 
 
-def _need(*packages: str) -> None:
-    """Packages of an extra, that not everybody has."""
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise TinylabError(
-                f'no {package} here, which writes feedback: pip install "tinylab-course[classroom]"'
-            )
+def check_packages() -> None:
+    """Raise a TinylabError where nbconvert is missing, which comes with an extra."""
+    if importlib.util.find_spec("nbconvert") is None:
+        raise TinylabError('no nbconvert here, for the feedback: pip install "tinylab-course[classroom]"')
 
 
 def _students(graded: Iterable[Graded]) -> list[Student]:

@@ -7,7 +7,6 @@ run may end at any moment, by Ctrl-C or a power cut, and the next one grades onl
 
 import contextlib
 import hashlib
-import importlib.util
 import json
 import secrets
 import sys
@@ -69,9 +68,7 @@ def grade(
             cannot be written, or that another run is writing.
         TinylabError: a package is missing; no scheduler there, no workers like this, or it is gone.
     """
-    lacking = [name for name in ("jinja2", "nbconvert") if importlib.util.find_spec(name) is None]
-    if lacking:  # said before an hour of work, not after it
-        raise TinylabError(f'grading needs {", ".join(lacking)}: pip install "tinylab-course[classroom]".')
+    feedback.check_packages()  # before an hour of work, not after it
     from tinylab.classroom import grading
 
     submissions, grades = Path(submissions), Path(grades)
