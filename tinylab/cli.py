@@ -9,7 +9,7 @@ import json
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def inspect(chosen: argparse.Namespace) -> None:
     if chosen.json:
         _print_json(_file_as_dict(file, bytes_of, computes))
         return
-    console = Console(markup=False, highlight=False)  # names in a file may hold square brackets
+    console = _plain_console()
     operators = Table("", "operator", "inputs", "outputs", title=f"{file.name}: {file.size:,} bytes")
     for number, operator in enumerate(file.operators):
         operators.add_row(str(number), operator.name, _numbers(operator.inputs), _numbers(operator.outputs))
@@ -184,9 +184,12 @@ def inspect(chosen: argparse.Namespace) -> None:
 
 
 def _bytes_table(bytes_of: Any) -> Table:
-    kinds = Table("kind", *(Column(name, justify="right") for name in ("bytes", "share")), show_footer=True)
-    for column, total in zip(kinds.columns, ("the whole file", f"{bytes_of.size:,}", "100.0 %"), strict=True):
-        column.footer = total
+    kinds = Table(
+        Column("kind", "the whole file"),
+        Column("bytes", f"{bytes_of.size:,}", justify="right"),
+        Column("share", "100.0 %", justify="right"),
+        show_footer=True,
+    )
     for kind, size in bytes_of.bytes_by_kind.items():
         kinds.add_row(kind, f"{size:,}", f"{size / bytes_of.size:.1%}".replace("%", " %"))
     return kinds
@@ -213,7 +216,7 @@ def _ranges(indices: list[int]) -> str:
             runs[-1].append(index)
         else:
             runs.append([index])
-    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else _numbers(tuple(run)) for run in runs)
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else _numbers(run) for run in runs)
 
 
 def _file_as_dict(file: Any, bytes_of: Any, computes: Any) -> dict:
@@ -326,7 +329,7 @@ def debug(chosen: argparse.Namespace) -> None:
             }
         )
         return
-    console = Console(markup=False, highlight=False)  # names in a file may hold square brackets
+    console = _plain_console()
     shown = found.shown.reset_index(names="")
     names = [Column(heading, overflow="fold") for heading in ("operator", "layer")]
     # a narrow terminal breaks names, and no numbers
@@ -356,12 +359,11 @@ def arena(chosen: argparse.Namespace) -> None:
             }
         )
         return
-    table = Table("part", Column("bytes", justify="right"), title=chosen.file, show_footer=True)
+    columns = Column("part", "the whole arena"), Column("bytes", f"{found.total:,}", justify="right")
+    table = Table(*columns, title=chosen.file, show_footer=True)
     for name, size in found.parts.items():
         table.add_row(name, f"{size:,}")
-    for column, total in zip(table.columns, ("the whole arena", f"{found.total:,}"), strict=True):
-        column.footer = total
-    Console(markup=False, highlight=False).print(table)
+    _plain_console().print(table)
     print(f"tensors by hand: {plan.size:,} bytes planned, {plan.peak:,} needed at the same time")
     if smallest:
         print(f"smallest arena that works: {smallest:,} bytes")
@@ -427,7 +429,7 @@ def grade(chosen: argparse.Namespace) -> None:
     for exercise, those in sorted(reports.items()):
         mean = np.mean([report.points for report in those])
         table.add_row(exercise, str(len(those)), f"{mean:.1f}", str(len(those[0].tasks)))
-    Console(markup=False, highlight=False).print(table)
+    _plain_console().print(table)
     if lost := sum(one.report is None for one in graded):
         print(f"{lost} of {len(graded)} files could not be graded")
     print(f"where to look: {Path(chosen.output) / 'index.html'}")
@@ -443,7 +445,7 @@ def doctor(chosen: argparse.Namespace) -> int:
     else:
         table = Table("", "what", "found", "what to do")
         for finding in findings:
-            mark = "[red]✗[/red]" if not finding.fine else "[green]✓[/green]"
+            mark = "[green]✓[/green]" if finding.fine else "[red]✗[/red]"
             table.add_row(mark, finding.what, finding.found, finding.advice)
         Console().print(table)
     return int(not all(finding.fine for finding in findings))
@@ -475,8 +477,13 @@ def _span(values: np.ndarray) -> str:
     return low if low == high else f"{values.size}: {values.min():.3g} to {values.max():.3g}"
 
 
-def _numbers(indices: tuple[int, ...]) -> str:
+def _numbers(indices: Sequence[int]) -> str:
     return " ".join(map(str, indices))
+
+
+def _plain_console() -> Console:
+    """One that prints text as it is: names in a file may hold square brackets."""
+    return Console(markup=False, highlight=False)
 
 
 def _print_json(value: Any) -> None:
