@@ -63,8 +63,9 @@ def windows(x: np.ndarray, captions: Sequence[str]) -> Figure:
     seconds = np.arange(x.shape[1]) / RATE
     for column, (window, caption) in enumerate(zip(x, captions, strict=True)):
         for axes, signal in zip(grid[:, column], (window[:, :3], window[:, 3:]), strict=True):
-            for axis, colour, style in zip("xyz", PALETTE, ("-", "--", ":"), strict=False):
-                axes.plot(seconds, signal[:, "xyz".index(axis)], style, color=colour, label=axis)
+            lines = zip("xyz", signal.T, PALETTE, ("-", "--", ":"), strict=False)
+            for axis, values, colour, style in lines:
+                axes.plot(seconds, values, style, color=colour, label=axis)
             _tidy(axes)
         grid[0, column].set_title(caption, fontsize=9)
         grid[1, column].set_xlabel("time in s")

@@ -101,10 +101,9 @@ class _Budget:
         if kind == "error":
             return self._pre("\n".join(map(str, output["traceback"])))
         data = output["data"]
-        texts = {kind: _text(data[kind]) for kind in ("text/html", "text/markdown") if kind in data}
         for kind, show in (("text/html", _clean), ("text/markdown", _markdown)):
-            if kind in texts and len(texts[kind]) <= min(LONGEST_TEXT, self.text):
-                return show(self._short(texts[kind]))
+            if kind in data and len(text := _text(data[kind])) <= min(LONGEST_TEXT, self.text):
+                return show(self._short(text))
         if "image/svg+xml" in data:
             drawing = _text(data["image/svg+xml"]).encode("utf-8", "replace")
             return self._picture("svg+xml", base64.b64encode(drawing).decode())

@@ -2,8 +2,8 @@
 
 import io
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinylab.check.task import Outcome
@@ -153,7 +153,7 @@ def mistake(task: TaskReport) -> str:
     """
     if task.outcome not in (Outcome.WRONG, Outcome.ERROR):
         return ""
-    said = dict(_labelled(task.message.splitlines()))
+    said = _labelled(task.message)
     if task.outcome is Outcome.ERROR or not said.keys() & {"perhaps", "expected", "got"}:
         text = task.message.strip().split("\n")[0]
     elif "perhaps" in said:
@@ -167,11 +167,10 @@ def mistake(task: TaskReport) -> str:
     return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"
 
 
-def _labelled(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
+def _labelled(message: str) -> dict[str, str]:
     """The parts of a check's message: given, expected, got, perhaps; the first of each counts."""
-    seen = Counter()
-    for line in lines:
+    parts: dict[str, str] = {}
+    for line in message.splitlines():
         label, _, rest = line.partition(" ")
-        seen[label] += 1
-        if rest.strip() and seen[label] == 1:
-            yield label, rest.strip()
+        parts.setdefault(label, rest.strip())
+    return {label: rest for label, rest in parts.items() if rest}
