@@ -19,7 +19,7 @@ from flatbuffers import Builder
 from tinylab import conversion, tflite_file
 from tinylab._tensorflow import keras
 from tinylab.check.networks import filled
-from tinylab.check.task import Right, Task
+from tinylab.check.task import Right, Task, whole_number
 from tinylab.conversion import Recipe
 
 MOST_OFF = 0.05  # of a predicted size
@@ -65,18 +65,8 @@ def _bytes_of(shapes: Shapes, recipe: str, least: int = THRESHOLD, biases: bool 
     return sum(size for size, _ in sizes) * (2 if recipe == "float16" else 4)
 
 
-def _same_number(expected: Right, got: Any) -> str:
-    """The very same whole number, as an integer."""
-    if isinstance(got, np.generic):
-        got = got.item()
-    if type(got) is int and got == expected.answer:
-        return ""
-    hint = "\nperhaps   a whole number of bytes, as an int" if got == expected.answer else ""
-    return f"expected  {expected.answer:,}\ngot       {_shown(got)}{hint or expected.recognized(got)}"
-
-
 def _shown(got: Any) -> str:
-    return f"{got:,}" if isinstance(got, (int, float)) else f"{type(got).__name__} {got!r:.100}"
+    return f"{type(got).__name__} {got!r:.100}"
 
 
 # 1. Saved
@@ -153,7 +143,7 @@ float32_bytes = Task(
     "float32_bytes",
     _cases_of_shapes,
     _float32_bytes,
-    _same_number,
+    whole_number,
     (
         "How many elements does an array of shape (3, 3, 1, 16) have? And how many bytes has each?",
         "math.prod(shape) multiplies the numbers of a tuple, and gives 1 for the empty one.",
@@ -262,7 +252,7 @@ constant_bytes = Task(
     "constant_bytes",
     _cases_of_recipes,
     _constants_of_the_file,
-    _same_number,
+    whole_number,
     (
         "float32: 4 bytes an element. float16: 2, for every constant. dynamic_range: 4 or 1.",
         "In dynamic_range, those of stays_float32(shapes) have 4 bytes an element, the others 1.",
@@ -324,7 +314,7 @@ constants_in_file = Task(
     "constants_in_file",
     _cases_of_files,
     _constants_by_buffer,
-    _same_number,
+    whole_number,
     (
         "tensor.nbytes is 0 for what is computed, so all tensors of the file may be added up. Almost.",
         "Two tensors with the same tensor.buffer have the same bytes in the file. Count each buffer once.",

@@ -1,7 +1,6 @@
 """Tasks of exercise 04: a gradient for rounding, models that quantize_model rejects, a network to rescue."""
 
 import functools
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tinylab._tensorflow import keras, tf
 from tinylab.check import given_04
 from tinylab.check.answers import Foreign
 from tinylab.check.given_04 import uneven_network
+from tinylab.check.keras_objects import flat as _flat
 from tinylab.check.networks import filled
 from tinylab.check.task import Right, Task
 from tinylab.quiet import quiet
@@ -347,12 +347,6 @@ as_convolution = Task(
 
 
 # 5. Models that quantize_model rejects
-
-
-def _flat(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a model, and of the models inside it."""
-    parts = (_flat(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers)
-    return list(itertools.chain.from_iterable(parts))
 
 
 def _rejected(rng: np.random.Generator, name: str, *first: keras.layers.Layer) -> keras.Model:

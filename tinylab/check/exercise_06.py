@@ -19,6 +19,7 @@ from tinylab._tensorflow import keras
 from tinylab.affine import AffineParams, quantize
 from tinylab.affine import round_half_away as _rounded
 from tinylab.check import given_06
+from tinylab.check.answers import shortened
 from tinylab.check.given_06 import Faulty, Params, traced
 from tinylab.check.networks import filled
 from tinylab.check.task import Right, Task, identical
@@ -529,8 +530,7 @@ def _cases_of_kernels(rng: np.random.Generator) -> list[tuple]:
 
 def _short(name: Any) -> str:
     """A tensor's name; the converter joins those of all layers that it made one of."""
-    text = str(name)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(str(name), 60)
 
 
 def _traced_by_litert(content: bytes, codes: np.ndarray) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from tinylab import boards, c_array, conversion, data, measure, memory_plan, mod
 from tinylab._tensorflow import keras
 from tinylab.check.given_09 import BOARDS, ROOMY, TIGHT
 from tinylab.check.networks import filled
-from tinylab.check.task import Right, Task
+from tinylab.check.task import Right, Task, whole_number
 from tinylab.conversion import Recipe
 from tinylab.memory_plan import ALIGNMENT
 from tinylab.precision import precision
@@ -83,19 +83,6 @@ def _file(
 def _bytes(file: TFLiteFile, index: int) -> int:
     tensor = file.tensors[index]
     return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
-
-
-def _shown(got: Any) -> str:
-    return f"{got:,}" if type(got) is int else f"{type(got).__name__} {got!r:.100}"
-
-
-def _same_number(expected: Right, got: Any) -> str:
-    """The very same whole number, as an integer."""
-    got = got.item() if isinstance(got, np.generic) else got
-    if type(got) is int and got == expected.answer:
-        return ""
-    hint = "\nperhaps   a whole number, as an int" if got == expected.answer else expected.recognized(got)
-    return f"expected  {expected.answer:,}\ngot       {_shown(got)}{hint}"
 
 
 # 1. Lifetimes
@@ -267,34 +254,32 @@ def _cases_of_places(rng: np.random.Generator) -> list[tuple]:
 
 
 def _place(block: Block, placed: list[Placed]) -> Right:
-    def lowest(
-        neighbours: list[Placed], size: int = block[0], step: int = ALIGNMENT, gaps: bool = True
-    ) -> int:
+    size, first, last = block
+    by_offset = sorted(placed, key=lambda p: p[3])
+
+    def lowest(neighbours: list[Placed], size: int = size, step: int = ALIGNMENT, gaps: bool = True) -> int:
         offset = 0
-        for other, _, _, start in sorted(neighbours, key=lambda p: p[3]):
+        for other, _, _, start in neighbours:
             if gaps and offset + size <= start:
                 break
             offset = max(offset, _up(start + other, step))
         return offset
 
-    size, first, last = block
-    together = [p for p in placed if p[1] <= last and first <= p[2]]
-    strictly = [p for p in placed if p[1] < last and first < p[2]]
-    unsorted, offset = 0, 0
-    for other, _, _, start in together:
-        if offset + size <= start:
-            break
-        unsorted = offset = max(offset, _up(start + other, ALIGNMENT))
+    def alive_too(blocks: list[Placed]) -> list[Placed]:
+        return [p for p in blocks if p[1] <= last and first <= p[2]]
+
+    together = alive_too(by_offset)
+    strictly = [p for p in by_offset if p[1] < last and first < p[2]]
     return Right(
         lowest(together),
         {
-            "blocks that are not alive at the same time may overlap.": lowest(placed),
+            "blocks that are not alive at the same time may overlap.": lowest(by_offset),
             "does it fit in that gap?": lowest(together, size=1),
             "a gap of exactly its size is large enough.": lowest(together, size=size + 1),
             "is there a gap between two blocks that is large enough?": lowest(together, gaps=False),
             f"an offset is a multiple of {ALIGNMENT}.": lowest(together, step=1),
             "both are alive at the operator where one ends and the other begins.": lowest(strictly),
-            "the placed ones do not come in the order of their offsets.": unsorted,
+            "the placed ones do not come in the order of their offsets.": lowest(alive_too(placed)),
             "the next multiple, not the one below: that place is taken.": lowest(together, step=1)
             // ALIGNMENT
             * ALIGNMENT,
@@ -310,7 +295,7 @@ place = Task(
     "place",
     _cases_of_places,
     _place,
-    _same_number,
+    whole_number,
     (
         "Which of the placed blocks matter? Those alive at the same time: first <= their last, and their "
         "first <= last.",
@@ -372,7 +357,7 @@ arena_size = Task(
     "arena_size",
     _cases_of_plans,
     _arena_size,
-    _same_number,
+    whole_number,
     (
         "Blocks (bytes, first, last) from your lifetimes; place each; the arena ends where the highest ends.",
         "Sort the blocks by bytes, the largest first. A tensor has math.prod(tensor.shape) numbers of "

@@ -88,7 +88,7 @@ def _model(entry: dict, weights: list[np.ndarray]) -> keras.Model:
     with tf.Graph().as_default():  # where weights have a shape, and take no memory
         model = made()
         shapes = [tuple(w.shape) for w in model.weights]
-        sizes = [math.prod(shape[1:]) for layer in _flat(model) for shape in _shapes(layer.output_shape)]
+        sizes = [math.prod(shape[1:]) for layer in flat(model) for shape in _shapes(layer.output_shape)]
     if shapes != [w.shape for w in weights]:
         raise DataError(f"{len(shapes)} arrays of weights expected, as its layers have them")
     if max(sizes, default=0) > MOST_ELEMENTS:
@@ -111,10 +111,11 @@ def _sizes(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def _flat(model: keras.Model) -> list[keras.layers.Layer]:
+def flat(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model, and of the models inside it."""
     layers: list[keras.layers.Layer] = []
     for layer in model.layers:
-        layers += _flat(layer) if isinstance(layer, keras.Model) else [layer]
+        layers += flat(layer) if isinstance(layer, keras.Model) else [layer]
     return layers
 
 

@@ -7,7 +7,6 @@ reference and never sees the function.
 
 import enum
 import html
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,7 +212,8 @@ class Right:
             same: whether an answer and a mistake are the same; otherwise both are arrays.
         """
         hits = (remark for remark, mistake in self.mistakes.items() if same(got, mistake))
-        return "".join(f"\nperhaps   {remark}" for remark in itertools.islice(hits, 1))
+        remark = next(hits, "")
+        return f"\nperhaps   {remark}" if remark else ""
 
 
 def exactly(expected: Any, got: Any) -> str:
@@ -221,6 +221,16 @@ def exactly(expected: Any, got: Any) -> str:
     if isinstance(got, np.generic):
         got = got.item()
     return "" if type(got) is type(expected) and got == expected else _differs(expected, got)
+
+
+def whole_number(expected: Right, got: Any) -> str:
+    """Compare with a whole number; only an integer is equal to it."""
+    got = got.item() if isinstance(got, np.generic) else got
+    if type(got) is int and got == expected.answer:
+        return ""
+    shown = f"{got:,}" if type(got) is int else f"{type(got).__name__} {got!r:.100}"
+    remark = "\nperhaps   a whole number, as an int" if got == expected.answer else expected.recognized(got)
+    return f"expected  {expected.answer:,}\ngot       {shown}{remark}"
 
 
 def within(tolerance: float) -> Callable[[Any, Any], str]:
