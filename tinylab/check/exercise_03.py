@@ -205,25 +205,21 @@ def _calibrated(low: float, high: float, recipe: Recipe) -> bytes:
 
 
 def _limits(params: AffineParams) -> Right:
-    scale, zero_point = params.scale, params.zero_point
+    lowest, highest = params.lowest, params.highest
+
+    def ends(low: int, high: int, zero_point: int = params.zero_point) -> tuple[float, float]:
+        return params.scale * (low - zero_point), params.scale * (high - zero_point)
+
     return Right(
         tuple(float(end) for end in params.limits),
         {
-            "uint8 goes from 0 to 255, int8 from -128 to 127.": tuple(
-                scale * (code - zero_point) for code in ((-128, 127) if params.dtype == "uint8" else (0, 255))
+            "uint8 goes from 0 to 255, int8 from -128 to 127.": (
+                ends(-128, 127) if params.dtype == "uint8" else ends(0, 255)
             ),
-            "is the zero point in it?": (scale * params.lowest, scale * params.highest),
-            "the zero point is taken away, not added.": tuple(
-                scale * (code + zero_point) for code in (params.lowest, params.highest)
-            ),
-            "symmetric? -128 belongs to int8, too.": (
-                scale * (-127 - zero_point),
-                scale * (127 - zero_point),
-            ),
-            "how many codes? 256 of them have 255 steps between.": (
-                scale * (params.lowest - zero_point),
-                scale * (params.highest + 1 - zero_point),
-            ),
+            "is the zero point in it?": ends(lowest, highest, zero_point=0),
+            "the zero point is taken away, not added.": ends(lowest, highest, -params.zero_point),
+            "symmetric? -128 belongs to int8, too.": ends(-127, 127),
+            "how many codes? 256 of them have 255 steps between.": ends(lowest, highest + 1),
         },
     )
 
