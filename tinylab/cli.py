@@ -303,7 +303,7 @@ def compare(chosen: argparse.Namespace) -> None:
             f"{row['latency']:.1f}",
             spread,
         )
-    Console().print(table)
+    _plain_console().print(table)
 
 
 def debug(chosen: argparse.Namespace) -> None:
