@@ -435,26 +435,20 @@ def pareto(
         most, least: a budget: most of x, and least of y, in the units of the table.
     """
     (x_label, x_unit), (y_label, y_unit) = (_QUANTITIES.get(name, (name, 1)) for name in (x, y))
-    best = table[pareto_front(table, (y,), (x,))].sort_values([x, y])
     there = table[[x, y]].notna().all(axis=1)
-    placed, chosen = table[there], best if front is None else table[front & there].sort_values([x, y])
+    placed = table[there].assign(**{x: table[x][there] / x_unit, y: table[y][there] / y_unit})
+    best = placed[pareto_front(placed, (y,), (x,))].sort_values([x, y])
+    chosen = best if front is None else placed[front[there]].sort_values([x, y])
     groups = list(placed.groupby(kind, sort=False)) if kind else [("tried", placed)]
     height = max(4, 1.5 + 0.2 * (len(groups) + len(chosen)))  # for the key
     figure, axes = plt.subplots(figsize=(9, height), facecolor="white")
     for number, (name, group) in enumerate(groups):
         look = {"color": PALETTE[number % len(PALETTE)], "marker": MARKS[number % len(MARKS)]}
-        axes.plot(group[x] / x_unit, group[y] / y_unit, ls="", ms=6, label=name, **look)
-    axes.step(
-        best[x] / x_unit,
-        best[y] / y_unit,
-        where="post",
-        color="black",
-        lw=1,
-        zorder=1,
-        label=f"highest {y} up to this {x}",
-    )
+        axes.plot(group[x], group[y], ls="", ms=6, label=name, **look)
+    line = {"where": "post", "color": "black", "lw": 1, "zorder": 1}
+    axes.step(best[x], best[y], label=f"highest {y} up to this {x}", **line)
     rings = {"marker": "o", "ms": 13, "mfc": "none", "mec": "black", "mew": 0.8}
-    axes.plot(chosen[x] / x_unit, chosen[y] / y_unit, ls="", label="Pareto front", **rings)
+    axes.plot(chosen[x], chosen[y], ls="", label="Pareto front", **rings)
     axes.set(xlabel=x_label, ylabel=y_label)
     if placed[x].max() > 20 * placed[x].min() > 0:
         axes.set(xscale="log", xlabel=f"{x_label}, log scale")
@@ -468,9 +462,9 @@ def pareto(
     _tidy(axes)
     figure.tight_layout()
     places: dict[tuple[float, float], str] = {}  # several at the same place share a text
-    for number, place in zip(numbers, zip(chosen[x] / x_unit, chosen[y] / y_unit, strict=True), strict=True):
+    for number, place in zip(numbers, zip(chosen[x], chosen[y], strict=True), strict=True):
         places[place] = f"{places[place]}, {number}" if place in places else number
-    _write_beside(axes, places, placed[[x, y]].to_numpy() / (x_unit, y_unit))
+    _write_beside(axes, places, placed[[x, y]].to_numpy())
     plt.close(figure)
     return figure
 
