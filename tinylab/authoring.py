@@ -142,23 +142,10 @@ def write_badges() -> None:
 def execute(path: Path) -> None:
     """Run a notebook from top to bottom and store its outputs, without what differs by machine."""
     run = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
-    run += [
-        "--ExecutePreprocessor.record_timing=False",
-        "--ExecutePreprocessor.timeout=180",
-        "--log-level=WARN",
-    ]
-    subprocess.run([*run, str(path)], check=True, env={**os.environ, **QUIET})
-    strip = [
-        sys.executable,
-        "-m",
-        "nbstripout",
-        "--keep-output",
-        "--keep-count",
-        "--keep-id",
-        "--extra-keys",
-        STRIPPED,
-    ]
-    subprocess.run([*strip, str(path)], check=True)
+    run += ["--ExecutePreprocessor.record_timing=False", "--ExecutePreprocessor.timeout=180"]
+    subprocess.run([*run, "--log-level=WARN", str(path)], check=True, env={**os.environ, **QUIET})
+    strip = [sys.executable, "-m", "nbstripout", "--keep-output", "--keep-count", "--keep-id"]
+    subprocess.run([*strip, "--extra-keys", STRIPPED, str(path)], check=True)
 
 
 def main() -> None:

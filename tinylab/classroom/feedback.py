@@ -241,14 +241,9 @@ def _put_page(folder: Path, page: Page) -> None:
         return
     report = page.graded.report
     cells = executed.cells(report.notebook) if report else []
-    notebook = _templates().get_template("notebook.html").render(cells=cells)
-    text = (
-        _templates()
-        .get_template("page.html")
-        .render(
-            mark=OURS, digest=digest, page=page, report=report, marks=MARKS, cells=cells, notebook=notebook
-        )
-    )
+    shown = {"page": page, "report": report, "marks": MARKS, "cells": cells}
+    notebook = _rendered("notebook.html", cells=cells)
+    text = _rendered("page.html", mark=OURS, digest=digest, notebook=notebook, **shown)
     _put(folder, page.address, text.encode("utf-8", "replace"))
 
 
@@ -259,23 +254,24 @@ def _index(students: Sequence[Student], summaries: Sequence[summary.ExerciseSumm
         for remark in page.remarks:
             remarks[summary.generalized(remark)].append((page, remark))
     script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
-    text = (
-        _templates()
-        .get_template("index.html")
-        .render(
-            students=students,
-            summaries=summaries,
-            files=files,
-            problems=[page for page in pages if page.graded.report is None],
-            remarks=dict(sorted(remarks.items(), key=lambda entry: (-len(entry[1]), entry[0]))),
-            drawings={one.name: base64.b64encode(one.drawing).decode() for one in summaries},
-            outcomes=list(summary.LOOKS),
-            possible=sum(one.possible for one in summaries),
-            script=script,
-            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        )
+    text = _rendered(
+        "index.html",
+        students=students,
+        summaries=summaries,
+        files=files,
+        problems=[page for page in pages if page.graded.report is None],
+        remarks=dict(sorted(remarks.items(), key=lambda entry: (-len(entry[1]), entry[0]))),
+        drawings={one.name: base64.b64encode(one.drawing).decode() for one in summaries},
+        outcomes=list(summary.LOOKS),
+        possible=sum(one.possible for one in summaries),
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return text.encode("utf-8", "replace")
+
+
+def _rendered(template: str, **values: Any) -> str:
+    return _templates().get_template(template).render(**values)
 
 
 @functools.cache
