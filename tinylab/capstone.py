@@ -129,15 +129,17 @@ def work(**settings: Any) -> dict[str, Any]:
     """
     float_file, file = deliver(Design(**settings))
     x, labels = prepared("validation")
-    before, after = (runners.load(f, kernels="reference").predict(x) for f in (float_file, file))
+    before, after = (
+        measure.chosen(runners.load(f, kernels="reference").predict(x)) for f in (float_file, file)
+    )
     estimate = boards.estimated_ms(file, BUDGET.board)
     return {
-        "accuracy": float(np.mean(after.argmax(axis=1) == labels)),
+        "accuracy": measure.share(labels, after),
         "flash": measure.size(file),
         "arena": _arena(file),
         "arena_from": "TFLM" if micro.available() else "plan",
         "macs": sum(part.macs for part in workload(file)),
-        "agreement": float(np.mean(before.argmax(axis=1) == after.argmax(axis=1))),
+        "agreement": measure.share(before, after),
         "ms": None if np.isnan(estimate) else estimate,
     }
 
