@@ -19,7 +19,7 @@ from flatbuffers import Builder
 from tinylab import conversion, tflite_file
 from tinylab._tensorflow import keras
 from tinylab.check.networks import filled
-from tinylab.check.task import Right, Task, whole_number
+from tinylab.check.task import Right, Task, near, whole_number
 from tinylab.conversion import Recipe
 
 MOST_OFF = 0.05  # of a predicted size
@@ -93,22 +93,11 @@ def _saving(before: int, after: int) -> Right:
     )
 
 
-def _same_share(expected: Right, got: Any) -> str:
-    try:
-        number = float(got)
-    except (TypeError, ValueError):
-        return f"expected  a number\ngot       {_shown(got)}"
-    if math.isclose(number, expected.answer, rel_tol=1e-6, abs_tol=1e-6):
-        return ""
-    text = f"expected  {expected.answer:.4f}\ngot       {number:.4f}"
-    return text + expected.recognized(number, functools.partial(math.isclose, rel_tol=1e-6))
-
-
 saved_percent = Task(
     "saved_percent",
     _cases_of_sizes,
     _saving,
-    _same_share,
+    near(1e-6),
     (
         "If 30 of 100 bytes are left, 70 per cent are saved.",
         "What is saved is before - after. It is a share of what there was before.",

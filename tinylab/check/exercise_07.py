@@ -21,29 +21,18 @@ from tinylab.check.given_07 import (
     switched_off,
     uneven_channels,
 )
-from tinylab.check.task import Right, Task
+from tinylab.check.task import Right, Task, near
 from tinylab.conversion import Recipe
 from tinylab.debug import LayerErrors, layer_errors
 
 CALIBRATION = 100  # images
 TO_MEND_WITH = 1000  # images: what is 0 on all of these is 0 on hardly any other
+MOST_OFF = 1e-4  # of a number: what float32 rounds away, and more
 MOST_MOVED, MOST_CHANGED = 0.01, 0.005  # of a probability; share of images with a larger move
 LEAST_AGREEING = 0.97  # share of images to which int8 gives the class that float32 gave
 
 
 # 1. Signal and error
-
-
-def _near(expected: Right, got: Any) -> str:
-    """The same number, but for float32's rounding."""
-    try:
-        number = float(got)
-    except (TypeError, ValueError):
-        return f"expected  a number\ngot       {type(got).__name__}"
-    if math.isclose(number, expected.answer, rel_tol=1e-4, abs_tol=1e-4):
-        return ""
-    text = f"expected  {expected.answer:.4f}\ngot       {number:.4f}"
-    return text + expected.recognized(number, functools.partial(math.isclose, rel_tol=1e-4))
 
 
 def _cases_of_signals(rng: np.random.Generator) -> list[tuple]:
@@ -80,7 +69,7 @@ sqnr = Task(
     "sqnr",
     _cases_of_signals,
     _decibels,
-    _near,
+    near(MOST_OFF),
     (
         "Two sums of squares: of the reference, and of what differs from it.",
         "10 * np.log10(ratio), with the signal above the line and the error below it.",
@@ -134,7 +123,7 @@ rmse_in_steps = Task(
     "rmse_in_steps",
     _cases_of_codes,
     _rmse,
-    _near,
+    near(MOST_OFF),
     (
         "First the real numbers that the codes stand for, then the root of the mean of squared differences.",
         "scale * (codes - zero_point), but not in int8: codes.astype(int). A step is as long as the scale.",

@@ -6,7 +6,9 @@ reference and never sees the function.
 """
 
 import enum
+import functools
 import html
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -231,6 +233,22 @@ def whole_number(expected: Right, got: Any) -> str:
     shown = f"{got:,}" if type(got) is int else f"{type(got).__name__} {got!r:.100}"
     remark = "\nperhaps   a whole number, as an int" if got == expected.answer else expected.recognized(got)
     return f"expected  {expected.answer:,}\ngot       {shown}{remark}"
+
+
+def near(tolerance: float) -> Callable[[Right, Any], str]:
+    """Compare with a number: no further off than `tolerance`, or than so large a share of it."""
+
+    def compare(expected: Right, got: Any) -> str:
+        try:
+            number = float(got)
+        except (TypeError, ValueError):
+            return f"expected  a number\ngot       {type(got).__name__}"
+        if math.isclose(number, expected.answer, rel_tol=tolerance, abs_tol=tolerance):
+            return ""
+        text = f"expected  {expected.answer:.4f}\ngot       {number:.4f}"
+        return text + expected.recognized(number, functools.partial(math.isclose, rel_tol=tolerance))
+
+    return compare
 
 
 def within(tolerance: float) -> Callable[[Any, Any], str]:
