@@ -542,25 +542,37 @@ def _(m):
     )
 
 
+def _ratios(m: dict, way: str) -> list[float]:
+    """Epochs fed in this way against those in batches of 32 with prefetch, pair by pair."""
+    usual = m["pipeline"]["batches of 32, prefetch(1)"]
+    return [seconds / of_usual for seconds, of_usual in zip(m["pipeline"][way], usual, strict=True)]
+
+
+def _slower(ratios: list[float]) -> bool:
+    """Whether hardly a pair says otherwise: 7 of 8 or more come by chance alone in 3.5 % of all cases."""
+    return sum(ratio > 1 for ratio in ratios) / len(ratios) > 0.85
+
+
 @claim(FEED, "Batches of 32 or so make training efficient.", "01", "A pipeline that feeds the training")
 def _(m):
-    found = m["pipeline"]
-    ratio = found["batches of 4, prefetch(1)"] / found["batches of 32, prefetch(1)"]
-    return f"an epoch in batches of 4 takes {ratio:.1f} times as long", verdict(ratio > 1)
+    ratios = _ratios(m, "batches of 4, prefetch(1)")
+    figures = f"an epoch in batches of 4 takes {min(ratios):.1f} to {max(ratios):.1f} times as long"
+    return figures, verdict(_slower(ratios))
 
 
 @claim(
     FEED,
-    "`prefetch(1)` loads the next batch while the network trains.",
+    "`prefetch(1)` saves time: it loads the next batch while the network trains.",
     "01",
     "A pipeline that feeds the training",
 )
 def _(m):
-    found = m["pipeline"]
-    ratio = found["batches of 32"] / found["batches of 32, prefetch(1)"]
-    return f"without it an epoch takes {ratio:.2f} times as long", verdict(
-        {"it saves time here": ratio > 1.02}
+    ratios = _ratios(m, "batches of 32")
+    longer = f"{sum(ratio > 1 for ratio in ratios)} of {len(ratios)} pairs"
+    figures = (
+        f"without it an epoch takes {min(ratios):.2f} to {max(ratios):.2f} times as long; longer in {longer}"
     )
+    return figures, verdict(_slower(ratios))
 
 
 @claim(
