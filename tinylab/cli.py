@@ -17,6 +17,7 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from tinylab import __version__, whole_file
 from tinylab.errors import DAMAGED_NUMPY_FILE, DataError, TinylabError
@@ -445,9 +446,9 @@ def doctor(chosen: argparse.Namespace) -> int:
     else:
         table = Table("", "what", "found", "what to do")
         for finding in findings:
-            mark = "[green]✓[/green]" if finding.fine else "[red]✗[/red]"
+            mark = Text("✓", "green") if finding.fine else Text("✗", "red")
             table.add_row(mark, finding.what, finding.found, finding.advice)
-        Console().print(table)
+        _plain_console().print(table)
     return int(not all(finding.fine for finding in findings))
 
 
@@ -482,7 +483,7 @@ def _numbers(indices: Sequence[int]) -> str:
 
 
 def _plain_console() -> Console:
-    """One that prints text as it is: names in a file may hold square brackets."""
+    """One that prints text as it is: names and errors may hold square brackets."""
     return Console(markup=False, highlight=False)
 
 

@@ -7,10 +7,9 @@ import json
 from collections.abc import Callable
 from importlib.resources import files
 
-import numpy as np
-
 from tinylab._tensorflow import keras
-from tinylab.errors import DAMAGED_NUMPY_FILE, DataError
+from tinylab.errors import DataError
+from tinylab.models import stored
 from tinylab.models.backbone import mobilenet_v2
 from tinylab.models.motion import motion_cnn
 
@@ -99,11 +98,7 @@ def trained(name: str) -> keras.Model:
     if name not in TRAINED:
         raise DataError(f"no trained weights for {name!r}: there are {', '.join(sorted(TRAINED))}.")
     model = TRAINED[name]()
-    try:
-        with np.load(WEIGHTS / f"{name}.npz") as stored:
-            model.set_weights([stored[f"arr_{i}"] for i in range(len(stored.files))])
-    except (OSError, *DAMAGED_NUMPY_FILE) as error:
-        raise DataError(f"the weights of {name} are damaged ({error}): install tinylab again.") from error
+    stored.load(model, WEIGHTS, name)
     return model
 
 

@@ -185,7 +185,7 @@ class Runner(ABC):
         return output[np.newaxis]
 
     def _run_traced(self, inputs: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        """The same, with every computed tensor by name."""
+        """As `_run`, with every computed tensor by name."""
         outputs = self._run(inputs)  # finds out, too, whether the batch is as free as the file says
         batch = max(len(inputs[0]), 1) if self._free_batch else self.inputs[0].shape[0]
         if len(inputs[0]) % batch or not len(inputs[0]):

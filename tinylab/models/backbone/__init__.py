@@ -7,10 +7,8 @@ its file; README.md beside this one says where that comes from.
 import json
 from importlib.resources import files
 
-import numpy as np
-
 from tinylab._tensorflow import keras, tf
-from tinylab.errors import DAMAGED_NUMPY_FILE, DataError
+from tinylab.models import stored
 
 FOLDER = files("tinylab.models.backbone")
 # Expansion, output channels, how many blocks, stride of the first of them: table 2 of Sandler et al. (2018),
@@ -38,13 +36,7 @@ def mobilenet_v2() -> keras.Model:
         DataError: a damaged installation.
     """
     model = architecture()
-    try:
-        with np.load(FOLDER / "mobilenet_v2.npz") as stored:
-            model.set_weights([stored[f"arr_{i}"] for i in range(len(stored.files))])
-    except (OSError, *DAMAGED_NUMPY_FILE) as error:
-        raise DataError(
-            f"the weights of mobilenet_v2 are damaged ({error}): install tinylab again."
-        ) from error
+    stored.load(model, FOLDER, "mobilenet_v2")
     model.trainable = False
     return model
 

@@ -52,7 +52,7 @@ def padded(
         raise DataError(f"a window of {kernel}, which is far too large.")
     if min(*kernel, *strides, *dilations) < 1:
         raise DataError(f"kernel {kernel}, strides {strides}, dilations {dilations}: 1 at least expected.")
-    covered = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    covered = _covered(kernel, dilations)
     sizes = list(zip(x.shape[1:3], covered, strides, strict=True))
     if min(output_size(*size, padding) for size in sizes) < 1:
         raise DataError(f"a window of {covered} does not fit into an image of {x.shape[1:3]}.")
@@ -80,8 +80,7 @@ def windows(
     array([[1, 2],
            [4, 5]])
     """
-    covered = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    seen = sliding_window_view(x, covered, axis=(1, 2))
+    seen = sliding_window_view(x, _covered(kernel, dilations), axis=(1, 2))
     seen = seen[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]]
     return seen.transpose(0, 1, 2, 4, 5, 3)
 
@@ -103,19 +102,17 @@ def positions(
     >>> [int(seen.sum()) for i, j, seen in positions(x, (2, 2), (1, 1))]
     [8, 12, 20, 24]
     """
-    height, width = (
-        (size - (k - 1) * d - 1) // s + 1
-        for size, k, s, d in zip(x.shape[1:3], kernel, strides, dilations, strict=True)
-    )
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            top, left = i * dilations[0], j * dilations[1]
-            yield (
-                i,
-                j,
-                x[
-                    :,
-                    top : top + (height - 1) * strides[0] + 1 : strides[0],
-                    left : left + (width - 1) * strides[1] + 1 : strides[1],
-                ],
-            )
+    sizes = zip(x.shape[1:3], _covered(kernel, dilations), strides, strict=True)
+    counts = [output_size(*size, "VALID") for size in sizes]
+    for i, j in np.ndindex(*kernel):
+        starts = i * dilations[0], j * dilations[1]
+        rows, columns = (
+            slice(start, start + (count - 1) * stride + 1, stride)
+            for start, count, stride in zip(starts, counts, strides, strict=True)
+        )
+        yield i, j, x[:, rows, columns]
+
+
+def _covered(kernel: tuple[int, int], dilations: tuple[int, int]) -> list[int]:
+    """From the first to the last value that a window sees, along each axis."""
+    return [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
