@@ -14,7 +14,7 @@ test check class wheel long: export TQDM_DISABLE = 1
 test check class wheel long: export TINYLAB_PROGRESS = off
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test class wheel long browser bench networks colab oldest newest check check-style install install-test exercises badges outputs constraints pages site links clean
+.PHONY: help lab test class wheel long browser bench results networks colab oldest newest check check-style install install-test exercises badges outputs constraints pages site links clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20

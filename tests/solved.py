@@ -50,12 +50,12 @@ class Mistakes:
         check: the module of the tasks.
         table: for each task, mistakes by what is wrong.
         seeds: of further cases, for `make test`.
-        slow_tasks: of these, `make check` tries `quick` mistakes only, `make test` the next `more`;
-            `make long` tries the others, and the further cases.
+        slow_tasks: of these, `make test` tries the first `some` mistakes, `make long` the others, and the
+            further cases. `make check` tries all mistakes of the other tasks.
     """
 
     slow_tasks = ()
-    quick, more = 2, 3
+    some = 5
 
     def pytest_generate_tests(self, metafunc):
         if "words" in metafunc.fixturenames:
@@ -83,9 +83,9 @@ class Mistakes:
                 yield name, number, what, function, words
 
     def _length(self, name, number):
-        if name not in self.slow_tasks or number < self.quick:
+        if name not in self.slow_tasks:
             return []
-        return pytest.mark.slow if number < self.quick + self.more else pytest.mark.long
+        return pytest.mark.slow if number < self.some else pytest.mark.long
 
     def test_a_mistake_is_wrong_and_named(self, name, function, words):
         result = checked(getattr(self.check, name), function)

@@ -570,7 +570,7 @@ def calibrated(recipe, low, high, directory):
 @pytest.mark.filterwarnings("ignore::tinylab.errors.RepresentativeDataWarning")
 @pytest.mark.filterwarnings("ignore::tinylab.errors.AgreementWarning")
 class TestTheConvertersActivations:
-    @pytest.mark.parametrize("count", [100, *slow(600)])
+    @pytest.mark.parametrize("count", [40, *slow(600)])
     def test_int8_has_the_same_scales_and_zero_points_to_the_bit(self, count, tmp_path):
         from tinylab.conversion import Recipe
 
@@ -584,7 +584,7 @@ class TestTheConvertersActivations:
         unrounded = round_half_away(-128 - np.minimum(low, 0) / p.scale.astype(float))
         assert (unrounded != zero_point).sum() > count / 50
 
-    @pytest.mark.parametrize("count", [60, *slow(600)])
+    @pytest.mark.parametrize("count", [25, *slow(600)])
     def test_int16_has_the_same_scales_to_the_bit(self, count, tmp_path):
         from tinylab.conversion import Recipe
 

@@ -28,6 +28,7 @@ def already(monkeypatch, delivered):
     monkeypatch.setattr(capstone, "deliver", lambda _: delivered)
 
 
+@pytest.mark.slow
 def test_a_small_training_finds_more_than_the_commonest_exercise():
     x, labels = data.arrays("motion", "train")
     network = capstone.train(Design(**SMALL | {"epochs": 3}), x, labels)
@@ -46,6 +47,7 @@ def test_the_same_seed_gives_the_same_answers_and_another_seed_others(delivered)
         assert not np.array_equal(answers, others)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("already")
 def test_what_is_measured_is_what_the_scorecard_finds(delivered):
     measured = work(**SMALL)
@@ -58,6 +60,7 @@ def test_what_is_measured_is_what_the_scorecard_finds(delivered):
         assert card["arena"] == f"{measured['arena']:,} bytes"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("already")
 def test_what_is_measured_can_be_stored_and_the_function_sent_to_a_worker():
     assert json.loads(json.dumps(work(**SMALL), allow_nan=False)) == work(**SMALL)
@@ -80,6 +83,7 @@ def test_a_file_that_tflm_refuses_has_no_arena_and_no_estimate(monkeypatch):
     assert (work()["arena"], work()["ms"]) == (None, None)
 
 
+@pytest.mark.slow
 def test_the_people_of_the_test_split_are_not_asked(monkeypatch):
     asked = []
     arrays = data.arrays
@@ -88,6 +92,7 @@ def test_the_people_of_the_test_split_are_not_asked(monkeypatch):
     assert set(asked) == {"train", "validation"}
 
 
+@pytest.mark.slow
 def test_training_turns_windows_when_asked(monkeypatch):
     given = []
     turned = capstone.augment.turned

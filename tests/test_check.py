@@ -31,7 +31,7 @@ from tinylab.errors import DataError
 from .conftest import long, slow
 from .solved import checked
 
-SEEDS = (1, *slow(2), *long(3))
+SEEDS = (*slow(1, 2), *long(3))
 HINTS = ("Look at the sign.", "Is a < b, or b & c?", "return 2 * x")
 
 
@@ -226,6 +226,7 @@ MADE_BY_CHANCE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", MADE_BY_CHANCE, ids=lambda task: task.name)
 def test_the_tasks_have_the_same_cases_for_the_same_seed(task):
     def as_bytes(value):
@@ -488,14 +489,16 @@ def never(model, tflite_model, x, tolerance):
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        *[("to_tflite", f) for f in (of_another_model, a_string, the_converter, quantized)],
-        *[("run_one", f) for f in (of_other_samples, without_the_batch)],
         *[("largest_difference", f) for f in (with_the_sign, of_the_mean, smallest)],
         *[("accuracy", f) for f in (counted, above_one_half, of_absolute_values)],
-        ("is_faithful", fooled_by_nan),
         *(
-            pytest.param("is_faithful", f, marks=pytest.mark.slow)
-            for f in (of_the_first_sample, always, never)
+            pytest.param(name, function, marks=pytest.mark.slow)
+            for name, functions in {
+                "to_tflite": (of_another_model, a_string, the_converter, quantized),
+                "run_one": (of_other_samples, without_the_batch),
+                "is_faithful": (fooled_by_nan, of_the_first_sample, always, never),
+            }.items()
+            for function in functions
         ),
     ],
     ids=lambda value: getattr(value, "__name__", value),
@@ -504,10 +507,12 @@ def test_a_typical_mistake_is_wrong(name, function):
     assert checked(getattr(check, name), function).outcome is Outcome.WRONG
 
 
+@pytest.mark.slow
 def test_running_keras_where_there_is_only_a_file_is_an_error():
     assert check.run_one(lambda tflite_model, sample: tflite_model(sample)).outcome is Outcome.ERROR
 
 
+@pytest.mark.slow
 def test_a_file_that_is_too_large_or_knows_nothing_is_wrong(cnn_files):
     untrained = keras.Sequential(
         [keras.layers.Flatten(input_shape=(28, 28, 1)), keras.layers.Dense(10, "softmax")]
@@ -547,6 +552,7 @@ def test_a_blank_that_the_function_calls_is_not_the_function_itself():
     assert "still blank" in result.message
 
 
+@pytest.mark.slow
 def test_a_check_writes_nothing_to_stderr(capfd):
     def chatty(x):
         os.write(2, b"INFO: a delegate was created\n")

@@ -1,5 +1,6 @@
 """Work on a real Dask cluster: what cannot go on says why, and a call that kills workers fails alone."""
 
+import gc
 import threading
 import time
 
@@ -86,6 +87,16 @@ def test_what_is_no_address_is_refused(address):
     pytest.importorskip("distributed")
     with pytest.raises(TinylabError, match=r"an address such as|no Dask scheduler answers"):
         computed(address, abs, [1])
+
+
+def test_a_client_that_did_not_connect_is_closed_at_once():
+    """Closed later, while the next one starts, it would stop that one for good."""
+    distributed = pytest.importorskip("distributed")
+    with pytest.raises(TinylabError) as refused:
+        computed("nonsense://x", abs, [1])
+    assert "no Dask scheduler answers there" in str(refused.value)
+    clients = [made for made in gc.get_objects() if issubclass(type(made), distributed.Client)]
+    assert {client.status for client in clients} <= {"closed"}
 
 
 def test_no_scheduler_no_workers_and_a_scheduler_that_dies_are_told_apart(tmp_path, monkeypatch):

@@ -27,6 +27,8 @@ from tinylab.classroom.exercises import exercises
 from tinylab.classroom.owners import HIDDEN, clean
 from tinylab.errors import DataError
 
+from .conftest import slow
+
 NAME = "05_quantization_arithmetic"
 NOTEBOOK = exercises()[NAME].path.read_bytes()
 WINDOWS = os.name == "nt"
@@ -497,7 +499,7 @@ def test_5000_students_are_collected_in_seconds(kind, tmp_path):
     assert time.perf_counter() - start < 60  # a bound against growth with the square, not a speed
 
 
-@pytest.mark.parametrize("where", ["folder", "zip", "zip in folder", "folders"])
+@pytest.mark.parametrize("where", ["folder", *slow("zip", "zip in folder", "folders")])
 def test_5000_files_of_one_student_leave_room_for_others(where, tmp_path):
     many = {f"f{n}.ipynb": b"{}" for n in range(5_000)}
     if where == "zip in folder":

@@ -35,7 +35,7 @@ TYPES = {
     Recipe.INT16X8: "int16",
 }
 KERAS = {"tf_keras": keras, "keras_3": keras_3}
-FORMS = ["tf_keras", "keras_3", "tf_keras_directory", "keras_3_directory"]
+FORMS = ["tf_keras", "keras_3", *slow("tf_keras_directory", "keras_3_directory")]
 # One of integers and one of floats always, the others in `make test`.
 FEW_RECIPES = [Recipe.FLOAT32, Recipe.INT8, *slow(*(r for r in Recipe if r.value not in ("float32", "int8")))]
 
@@ -102,6 +102,7 @@ def test_the_float32_file_agrees_with_keras_on_every_test_image(cnn, cnn_files, 
     assert np.abs(runners.load(cnn_files["float32"]).predict(images) - answers).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_converting_twice_gives_the_same_bytes(cnn, cnn_files, fashion):
     assert convert(cnn, Recipe.INT8, fashion[0][:100]) == cnn_files["int8"]
 
@@ -126,7 +127,7 @@ def test_several_inputs_and_outputs_are_matched_by_name(form, tmp_path):
         np.testing.assert_allclose(answer, expected[:1], atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["tf_keras", "keras_3", *slow("tf_keras_directory", "keras_3_directory")])
+@pytest.mark.parametrize("form", FORMS)
 def test_ranges_of_several_inputs_are_observed_by_name(form, tmp_path):
     given, _ = made(form, several, tmp_path / "model")
     largest = {"zeta": 1.0, "alpha": 4.0, "mid": 12.0}
@@ -349,6 +350,7 @@ DATA_FORMS = {
 }
 
 
+@pytest.mark.slow
 def test_all_forms_of_the_same_data_give_the_same_file():
     model = image_model()
     first, *others = [convert(model, Recipe.INT8, data) for data in DATA_FORMS.values()]
@@ -432,6 +434,7 @@ def test_a_recipe_is_one_of_the_enumeration():
         convert(dense(), "int8")
 
 
+@pytest.mark.slow
 def test_a_subclass_converts_by_way_of_export(tmp_path):
     model = Subclass()
     model(POINTS)

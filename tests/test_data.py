@@ -147,6 +147,7 @@ def test_a_second_load_reuses_what_the_first_prepared(cached):
     assert {file: file.stat().st_mtime_ns for file in folder(cached).iterdir()} == before
 
 
+@pytest.mark.slow
 def test_loading_needs_no_network(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("no network here")
@@ -248,6 +249,7 @@ def places(monkeypatch, named, home, temporary):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
 
 
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_to_gives_way_to_the_temporary_folder(monkeypatch, nowhere, tmp_path):
     places(monkeypatch, nowhere, nowhere, tmp_path)
     assert is_right(None)

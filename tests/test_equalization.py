@@ -222,6 +222,7 @@ def test_a_trained_network_breaks_and_is_mended(seed):
 # Factors that equalize
 
 
+@pytest.mark.slow
 @given(
     channels=st.integers(2, 6),
     seed=st.integers(0, 2**32 - 1),

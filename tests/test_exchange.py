@@ -62,6 +62,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @quickly
 @hypothesis.given(values)
 def test_plain_values_arrive_as_they_are(value):
@@ -156,6 +157,7 @@ def test_of_anything_else_a_name_and_a_few_words_arrive(value, name):
     assert len(repr(there)) <= LONGEST
 
 
+@pytest.mark.slow
 def test_lists_that_hold_themselves_and_iterators_without_end_do_not_hang():
     cyclic = [1]
     cyclic += [cyclic, cyclic]
@@ -257,6 +259,7 @@ def test_any_bytes_are_refused_or_answers(content):
     loaded(written(content))
 
 
+@pytest.mark.slow
 @quickly
 @hypothesis.given(st.lists(values, max_size=3), st.data())
 def test_answers_that_somebody_changed_are_refused_or_answers(given, data):

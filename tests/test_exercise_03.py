@@ -251,7 +251,7 @@ MISTAKES = {
 class TestMistakes(Mistakes):
     check, table, seeds = check, MISTAKES, (2, 3)
     slow_tasks = CONVERTING
-    quick = 0
+    some = 3
 
 
 def test_an_error_of_a_generator_is_an_error():

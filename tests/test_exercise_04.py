@@ -373,7 +373,7 @@ MISTAKES = {
 class TestMistakes(Mistakes):
     check, table, seeds = check, MISTAKES, (2,)
     slow_tasks = SLOW
-    quick, more = 1, 1
+    some = 2
 
 
 def plain(*arguments):

@@ -20,7 +20,7 @@ SEEDS = (1, *slow(2, 3, 4, 5, 6, 7, 8))
 KERNELS = SOLVED.my_kernels()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", slow(*range(1, 9)))
 @pytest.mark.parametrize("name", TASKS)
 def test_a_solution_is_right(name, seed):
     result = checked(getattr(check, name), getattr(SOLVED, name), seed)
@@ -360,7 +360,7 @@ MISTAKES = {
 class TestMistakes(Mistakes):
     check, table, seeds = check, MISTAKES, (2, 3, 4)
     slow_tasks = ("my_kernels", "differing_values")
-    quick = 4
+    some = 7
 
 
 def blank(*_):
@@ -371,6 +371,7 @@ def stops(*_):
     raise ZeroDivisionError("by 0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "outcome", "words"),
     [
@@ -392,6 +393,7 @@ def test_kernels_that_do_not_run_are_told_from_those_that_are_wrong(function, ou
     assert words in result.message
 
 
+@pytest.mark.slow
 def test_two_networks_are_tried_and_the_trained_one_is_among_them():
     (random, codes), (trained, images) = check._networks(np.random.default_rng(1))
     assert (len(codes), len(images)) == (3, 8)

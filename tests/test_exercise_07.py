@@ -288,7 +288,7 @@ MISTAKES = {
 class TestMistakes(Mistakes):
     check, table, seeds = check, MISTAKES, (2,)
     slow_tasks = CONVERTING
-    quick, more = 0, 1
+    some = 1
 
 
 ALSO_RIGHT = {

@@ -20,7 +20,7 @@ TASKS = tasks(check)
 L = keras.layers
 
 
-@pytest.mark.parametrize("seed", [1, *slow(2), *long(3, 4)])
+@pytest.mark.parametrize("seed", [*slow(1, 2), *long(3, 4)])
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "make_it_fit"])
 def test_a_solution_is_right(name, seed):
     result = checked(getattr(check, name), getattr(SOLVED, name), seed)
@@ -353,7 +353,7 @@ MISTAKES = {
 
 class TestMistakes(Mistakes):
     check, table, seeds = check, MISTAKES, (2,)
-    slow_tasks = ("make_it_fit",)
+    slow_tasks = ("make_it_fit", "lifetimes", "arena_size", "read_c_array")
 
 
 OTHER_WAYS = {
@@ -384,6 +384,7 @@ def test_other_ways_to_make_it_fit_are_right(make):
 # The cases
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, *slow(2, 3)])
 def test_the_first_network_of_a_plan_leaves_a_gap(seed):
     (chain,), *_ = check.arena_size.cases(np.random.default_rng(seed))
@@ -397,6 +398,7 @@ def test_boards_are_told_apart(seed):
         assert 0 < len(SOLVED.fits_on(*case)) < len(case[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [check.ROOMY, check.TIGHT])
 def test_a_budget_is_one_that_some_files_keep_and_others_break(budget):
     """The network in int8 keeps the roomy one, wherever that is moved to, and breaks the tight one."""

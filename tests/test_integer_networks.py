@@ -15,7 +15,7 @@ from .networks import Comparison, compare, inputs_for, random_network
 
 NETWORKS = int(os.environ.get("TINYLAB_NETWORKS", "300"))
 # Seeds of networks that are tried together.
-QUICK = range(10)
+QUICK = range(5)
 GROUPS = [range(first, min(first + 25, NETWORKS)) for first in range(len(QUICK), NETWORKS, 25)]
 
 # What the converter makes of the layers in `networks`, for free and fixed batches. It makes no SQUEEZE: it

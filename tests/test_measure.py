@@ -35,6 +35,7 @@ def test_accuracy_is_the_share_of_right_classes(cnn, cnn_files, fashion):
     assert measure.accuracy(cnn_files["float32"], images, labels) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_quantizing_costs_little_accuracy(cnn_files, fashion):
     accuracies = [measure.accuracy(content, *fashion) for content in cnn_files.values()]
     assert max(accuracies) - min(accuracies) < 0.02
@@ -74,6 +75,7 @@ def test_accuracy_of_what_is_no_classifier_is_refused():
         measure.accuracy(picture_to_picture, np.zeros((3, 4, 4, 1)), np.zeros(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernels", runners.KERNELS)
 def test_latency_is_given_for_every_model_with_its_range(dense_files, kernels):
     sample = np.zeros((1, 3), np.float32)
@@ -88,6 +90,7 @@ def test_latency_of_several_samples_at_once_is_no_latency_of_one(dense_files):
         measure.latency(dense_files, np.zeros((2, 3), np.float32))
 
 
+@pytest.mark.slow
 def test_compare_puts_everything_in_one_table(cnn_files, fashion):
     images, labels = fashion[0][:300], fashion[1][:300]
     compared = measure.compare(cnn_files, images, labels)

@@ -221,6 +221,7 @@ def test_a_relu6_of_its_own_limits_codes_and_does_not_rescale_them(load, output_
     assert np.array_equal(reference, limited) == (output_scale == params.scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["float32", "int8_uint8_io", "int16x8"])
 def test_other_recipes_answer_nearly_as_the_reference_kernels(load, cnn_files, fashion, recipe):
     images = fashion[0][:50]
@@ -256,6 +257,7 @@ def test_a_file_with_a_fixed_batch_takes_any_number_of_samples(load, count):
     np.testing.assert_allclose(answers, POINTS[:count] * 2 + 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_inputs_and_two_outputs(load):
     content = converted(lambda a, b: (a + b, a * b), (None, 3), (None, 3))
     inputs = [POINTS[:150], POINTS[150:]]

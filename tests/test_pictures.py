@@ -198,6 +198,7 @@ def test_every_source_has_every_class_in_every_split(source):
         assert {label for _, _, label in part} == set(range(len(found.classes)))
 
 
+@pytest.mark.slow
 def test_every_source_gives_the_same_pictures_in_the_same_order_again(source):
     assert samples(pictures.load(source)) == samples(pictures.load(source))
 
@@ -211,7 +212,8 @@ def test_every_source_can_be_batched_as_lessons_do(source):
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
 
 
-@pytest.mark.parametrize("limit", [10, 10**6])
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [10, *slow(10**6)])
 def test_a_limit_is_the_most_samples_of_a_split_and_the_first_of_them(source, limit):
     everything, some = samples(pictures.load(source)), pictures.load(source, limit=limit)
     expected = {split: part[:limit] for split, part in everything.items()}
@@ -388,6 +390,7 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", quick_first(DAMAGES))
 def test_damaged_cats_and_dogs_do_not_count_as_prepared_and_are_replaced(here, damage):
     damage(here)
@@ -439,7 +442,12 @@ def test_a_server_that_says_nothing_is_waited_for_with_a_limit(empty, monkeypatc
 
 def test_a_name_that_is_looked_up_for_ever_is_waited_for_with_a_limit(empty, monkeypatch):
     monkeypatch.setattr(cats_vs_dogs, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(5))
+
+    def hang(*_, **__):
+        time.sleep(5)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
     begin = time.monotonic()
     assert "no answer within 0.3 s" in failing(lambda: pictures.load("cats_vs_dogs"))
     assert time.monotonic() - begin < 3

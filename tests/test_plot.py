@@ -111,6 +111,7 @@ FULL = {
 EVERY = [pytest.param(figure, id=name) for table in (FIGURES, FULL) for name, figure in table.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", EVERY)
 def test_text_is_large_enough_in_a_page_of_1280_pixels(figure):
     """Which leaves a figure 8.5 inches: ten inches with text of 8 points are like 6.8 points there."""
@@ -184,6 +185,7 @@ def looks(axes):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", EVERY)
 def test_whatever_a_key_names_can_be_told_apart_without_colour_vision(figure):
     """Two entries differ in form, or their colours are far apart for everyone."""

@@ -343,6 +343,7 @@ for number, task in names[{share}::{writers}]:
 """
 
 
+@pytest.mark.slow
 def test_notebooks_that_write_at_the_same_time_lose_nothing(run_python, place):
     writers, go = 4, place.parent.parent / "go"
     codes = [WRITER.format(share=share, writers=writers, go=str(go)) for share in range(writers)]

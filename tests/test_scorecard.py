@@ -10,6 +10,8 @@ from tinylab.errors import DataError, ModelFileError
 from tinylab.runners import micro
 from tinylab.scorecard import AGREEMENT, POINTS, Budget, scorecard
 
+from .conftest import slow
+
 needs_micro = pytest.mark.skipif(not micro.available(), reason="needs the package tflite-micro")
 
 SAMPLES, CLASSES, FEATURES = 120, 3, 4
@@ -85,7 +87,7 @@ def test_the_card_says_what_the_other_tools_measure(good, task):
 
 
 @needs_micro
-@pytest.mark.parametrize("name", ["flash", "arena", "latency, estimated"])
+@pytest.mark.parametrize("name", ["flash", *slow("arena", "latency, estimated")])
 @pytest.mark.parametrize(("excess", "part"), [(1.0, 1.0), (1.25, 0.75), (2.5, 0.0)])
 def test_points_fall_to_none_at_twice_the_limit(good, task, name, excess, part):
     estimate = boards.estimated_ms(good[1], boards.BOARDS[GENEROUS["board"]])

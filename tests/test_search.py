@@ -158,6 +158,7 @@ def test_after_ctrl_c_the_rest_is_computed(counted, store):
     assert sorted(counted.asked) == sorted((c["filters"], c["recipe"]) for c in CANDIDATES)
 
 
+@pytest.mark.slow
 def test_a_store_cut_anywhere_is_gone_on_with(counted, store):
     whole = search(counted.work, CANDIDATES[:3], store)
     content = store.read_bytes()
@@ -253,6 +254,7 @@ def script(store, seconds, numbers, scheduler=None):
     return SCRIPT.format(seconds=seconds, numbers=numbers, store=str(store), scheduler=scheduler)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_more_than_the_running_candidate(run_python, store):
     code = script(store, 0.1, "range(6)")
     process = run_python(code, wait=False)
@@ -265,6 +267,7 @@ def test_a_killed_process_loses_no_more_than_the_running_candidate(run_python, s
     assert lines_of(store) == 1 + 6
 
 
+@pytest.mark.slow
 def test_two_searches_at_once_write_whole_lines_to_one_store(run_python, store, tmp_path):
     go = tmp_path / "go"
     begin = f"import os, tinylab.search\nwhile not os.path.exists({str(go)!r}): pass\n"

@@ -46,6 +46,7 @@ def parameters(of=lambda task: True):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("exercise", "task"), parameters())
 def test_right_answers_to_one_seed_are_wrong_for_another(exercise, task):
     answers = task.collect(getattr(solution_of(exercise), task.name), 1)
@@ -123,6 +124,7 @@ def collected_elsewhere(run_python, folder, exercise, tasks, seed):
     return pickle.loads((folder / "answers").read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "exercise", [pytest.param(e, marks=[] if e[:2] == "05" else [pytest.mark.long]) for e in EXERCISES]
 )

@@ -56,8 +56,20 @@ def connected(address: str) -> Iterator["Client"]:
         ) from None
     if "://" not in address:  # Dask would start a cluster of its own for an empty one
         raise TinylabError(f'scheduler {address!r}: an address such as "tcp://127.0.0.1:8786" expected.')
+
+    class ClosingClient(distributed.Client):
+        """Closed if it does not connect. Dask closes it when it is collected, and if the next one happens to
+        start at that moment, both wait for each other."""
+
+        def start(self, **options: Any) -> None:
+            try:
+                super().start(**options)
+            except BaseException:
+                self.close()
+                raise
+
     try:
-        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = ClosingClient(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except Exception as error:  # of any kind, if something else answers there
         raise TinylabError(
             f"{address}: no Dask scheduler answers there ({_said(error)}). In a terminal, `dask scheduler` "

@@ -31,7 +31,7 @@ import pandas as pd
 from ai_edge_litert import schema_py_generated as schema
 
 from tinylab import runners, tflite_file
-from tinylab.affine import AffineParams, decibels, dequantize, quantize
+from tinylab.affine import AffineParams, decibels, dequantize
 from tinylab.errors import DataError, ModelFileError
 from tinylab.flatbuffer import pieces
 from tinylab.runners.base import Arrays, Runner
@@ -237,8 +237,7 @@ def layer_errors(
     original = runners.load(float_model, kernels=kernels)
     quantized = runners.load(quantized_model, kernels=kernels)
     layers, order = _paired(original.file, quantized.file), _order(original, quantized)
-    original.predict(x)  # refuses whatever does not fit
-    arrays = [np.asarray(array) for array in (x if len(original.inputs) > 1 else [x])]
+    arrays = original.in_own_types(x)  # refuses whatever does not fit
     same_inputs = [arrays[i] for i in order]
     samples = len(arrays[0])
     if not samples:
@@ -249,8 +248,9 @@ def layer_errors(
     batch = original.inputs[0].shape[0]
     chunk = max(CHUNK // batch, 1) * batch
     for start in range(0, samples, chunk):
-        reals = _in_own_types(original, arrays, start, chunk)
-        codes = _trace(quantized, _in_own_types(quantized, same_inputs, start, chunk))
+        part = slice(start, start + chunk)
+        reals = [array[part] for array in arrays]
+        codes = _trace(quantized, quantized.in_own_types([array[part] for array in same_inputs]))
         so_far = _trace(original, reals)
         by_itself = _trace(alone, reals + [_real(codes, counterpart[index]) for index in given])
         for layer in layers:
@@ -417,16 +417,8 @@ def _unique(layers: pd.Series) -> list[str]:
 
 def _trace(runner: Runner, inputs: list[np.ndarray]) -> dict[int, np.ndarray]:
     """Every tensor that a run computes, by its number in the file."""
-    tensors = runner.trace(inputs if len(inputs) > 1 else inputs[0]).tensors
+    tensors = runner.trace(inputs).tensors
     return dict(zip(dict.fromkeys(runner.file.computed), tensors.values(), strict=True))
-
-
-def _in_own_types(runner: Runner, arrays: list[np.ndarray], start: int, count: int) -> list[np.ndarray]:
-    """Some samples of real numbers, in the types that a file takes."""
-    return [
-        quantize(part, spec.params) if spec.params else part.astype(spec.dtype)
-        for part, spec in zip((a[start : start + count] for a in arrays), runner.inputs, strict=True)
-    ]
 
 
 def _real(tensors: dict[int, np.ndarray], tensor: Tensor) -> np.ndarray:

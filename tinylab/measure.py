@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from tinylab import runners, tflite_file
-from tinylab.affine import quantize
 from tinylab.errors import DataError
 from tinylab.machine import processor
 from tinylab.progress import progress
@@ -126,7 +125,7 @@ def latency(models: Mapping[str, Model], sample: np.ndarray, kernels: str = "def
     if len(sample) != 1:
         raise DataError(f"latency is that of one sample, shape (1, ...): shape {np.shape(sample)} given.")
     ready = {name: runners.load(model, kernels=kernels) for name, model in models.items()}
-    inputs = {name: _own_types(runner, sample) for name, runner in ready.items()}
+    inputs = {name: runner.in_own_types(sample) for name, runner in ready.items()}
     repeats = {name: _repeats(runner, inputs[name]) for name, runner in ready.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in progress(range(ROUNDS), "timing"):
@@ -135,12 +134,7 @@ def latency(models: Mapping[str, Model], sample: np.ndarray, kernels: str = "def
     return {name: Latency(*np.percentile(t, [50, 5, 95]).tolist()) for name, t in times.items()}
 
 
-def _own_types(runner: LiteRTRunner, sample: np.ndarray) -> np.ndarray:
-    spec = runner.inputs[0]
-    return quantize(sample, spec.params) if spec.params else np.asarray(sample, spec.dtype)
-
-
-def _repeats(runner: LiteRTRunner, sample: np.ndarray) -> int:
+def _repeats(runner: LiteRTRunner, sample: list[np.ndarray]) -> int:
     runner.seconds(sample, 3)  # warm up
     return max(1, round(SLICE_SECONDS / runner.seconds(sample, 3)))
 

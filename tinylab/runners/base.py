@@ -106,12 +106,25 @@ class Runner(ABC):
             DataError: a wrong number of inputs or shape, NaN or infinity, or no numbers at all.
             ModelFileError: the engine stopped while running it.
         """
-        quantized = [self._quantized(a, spec) for a, spec in zip(self._as_list(x), self.inputs, strict=True)]
-        outputs = self._run(quantized)
+        outputs = self._run(self.in_own_types(x))
         real = [
             dequantize(q, s.params) if s.params else q for q, s in zip(outputs, self.outputs, strict=True)
         ]
         return _single(real)
+
+    def in_own_types(self, x: Arrays) -> list[np.ndarray]:
+        """Real numbers as the file takes them: rounded to nearest and saturated where it takes codes.
+
+        Args:
+            x: as for `predict`.
+
+        Returns:
+            An array (N, ...) of the file's dtype for each input, which `predict_integers` and `trace` take.
+
+        Raises:
+            DataError: as `predict`.
+        """
+        return [_converted(a, spec) for a, spec in zip(self._as_list(x), self.inputs, strict=True)]
 
     def predict_integers(self, q: Arrays) -> Arrays:
         """Run a batch in the file's own types, in and out: nothing is converted.
@@ -225,25 +238,26 @@ class Runner(ABC):
                 )
         return arrays
 
-    def _quantized(self, array: np.ndarray, spec: TensorSpec) -> np.ndarray:
-        if array.dtype.kind not in "fiub":
-            raise DataError(f"input {spec.name}: numbers expected, {array.dtype} given.")
-        if not np.isfinite(array).all():
-            raise DataError(
-                f"input {spec.name}: holds NaN or infinity; remove such samples or mend their source."
-            )
-        if spec.params:
-            return quantize(array, spec.params)
-        converted = array.astype(spec.dtype)
-        if spec.dtype.kind in "iub" and not np.array_equal(converted, array):
-            raise DataError(
-                f"input {spec.name}: takes {spec.dtype}, and the given {array.dtype} do not fit in it."
-            )
-        return converted
-
 
 class FixedInside(Exception):
     """A file that promises a free batch, with a fixed one somewhere inside."""
+
+
+def _converted(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"input {spec.name}: numbers expected, {array.dtype} given.")
+    if not np.isfinite(array).all():
+        raise DataError(
+            f"input {spec.name}: holds NaN or infinity; remove such samples or mend their source."
+        )
+    if spec.params:
+        return quantize(array, spec.params)
+    converted = array.astype(spec.dtype)
+    if spec.dtype.kind in "iub" and not np.array_equal(converted, array):
+        raise DataError(
+            f"input {spec.name}: takes {spec.dtype}, and the given {array.dtype} do not fit in it."
+        )
+    return converted
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tinylab import tflite_file
 from tinylab.errors import DataError, ModelFileError, TinylabError
 from tinylab.quiet import quiet
-from tinylab.runners.base import FixedInside, Runner
+from tinylab.runners.base import Arrays, FixedInside, Runner
 from tinylab.tflite_file import TFLiteFile
 
 KERNELS = {
@@ -80,10 +80,10 @@ class LiteRTRunner(Runner):
         self._interpreter = _interpreter(self.file, self._content, kernels)
         self._keeping: Interpreter | None = None  # made when a trace is asked for
 
-    def seconds(self, q: np.ndarray, invocations: int) -> float:
+    def seconds(self, q: Arrays, invocations: int) -> float:
         """Wall time of one inference of one sample, a mean over so many in a row, in seconds."""
         inputs = self._checked(q)
-        if not self._free_batch and self.inputs[0].shape[0] != len(q):
+        if not self._free_batch and self.inputs[0].shape[0] != len(inputs[0]):
             raise DataError(
                 f"{self.file.name} takes batches of {self.inputs[0].shape[0]}: only a file whose batch is "
                 "free, or 1, can be timed on one sample."

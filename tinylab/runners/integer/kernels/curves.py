@@ -98,7 +98,7 @@ def logistic(x: np.ndarray, x_params: AffineParams, params: AffineParams) -> np.
     steps = _scaled_16(x, x_params.scale, shifts_of_powers=(0,))
     share = _sigmoid(np.abs(steps), bits=9, most=2**16 - 2)  # 0.25
     share = np.where(steps >= 0, share, 2**25 - 1 - share)
-    return ((share + 2**9) >> 10).astype(params.storage)  # to 1/32768, exact halves up
+    return _shift_half_up(share, 10).astype(params.storage)  # to 1/32768
 
 
 def tanh(x: np.ndarray, x_params: AffineParams, params: AffineParams) -> np.ndarray:
@@ -126,7 +126,7 @@ def tanh(x: np.ndarray, x_params: AffineParams, params: AffineParams) -> np.ndar
     steps = _scaled_16(x, x_params.scale, shifts_of_powers=(0, 1))
     half = _sigmoid(np.abs(steps), bits=8, most=2**16 - 1) - 2**23  # tanh / 2, in units of 1 / 2**24
     half = np.where(steps >= 0, half, -1 - half)
-    return ((half + 2**7) >> 8).astype(params.storage)  # to 1/32768, exact halves up
+    return _shift_half_up(half, 8).astype(params.storage)  # to 1/32768
 
 
 def hard_swish(x: np.ndarray, x_params: AffineParams, params: AffineParams) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Operators that move values and compute nothing. Codes keep their meaning, wherever they stand."""
+"""Operators that move codes, or choose among them: a code keeps its meaning, wherever it stands.
+
+And those that compute lengths of axes, in networks that find out a shape while they run.
+"""
 
 import numpy as np
 
