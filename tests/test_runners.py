@@ -120,6 +120,7 @@ def test_two_inputs_and_two_outputs():
     total, product = sorted(runner.predict([a, b]), key=lambda y: np.abs(y - a - b).max())
     np.testing.assert_allclose(total, a + b, rtol=1e-6)
     np.testing.assert_allclose(product, a * b, rtol=1e-6)
+    assert [array.dtype for array in runner.in_own_types([a.astype(np.float64), b])] == [np.float32] * 2
 
 
 # In and out of the integers
@@ -130,6 +131,7 @@ def test_predict_rounds_saturates_and_goes_back_to_real_numbers(dense_files, rec
     runner = runners.load(dense_files[recipe], kernels="reference")
     x = np.concatenate([POINTS, POINTS * 100])
     codes = quantize(x, runner.inputs[0].params)
+    assert np.array_equal(runner.in_own_types(x), [codes])
     answers = runner.predict_integers(codes)
     assert answers.dtype == runner.outputs[0].dtype
     assert np.array_equal(runner.predict(x), dequantize(answers, runner.outputs[0].params))
