@@ -1,6 +1,6 @@
 """The integer engine on random networks: every tensor as LiteRT's reference kernels compute it.
 
-`make test` tries 85 networks, `make long` 300, `make networks` as many as TINYLAB_NETWORKS says.
+`make test` tries 80 networks, `make long` 300, `make networks` as many as TINYLAB_NETWORKS says.
 """
 
 import functools
