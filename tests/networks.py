@@ -498,9 +498,9 @@ class Comparison:
 def compare(runner: Runner, reference: Runner, q: list[np.ndarray]) -> Comparison:
     """Run both on the same inputs and compare every tensor that the reference computes, then the outputs.
 
-    Its outputs, too, are taken from the trace. An interpreter that keeps no tensors may contradict that: it
-    does for two networks in 4,000 (LiteRT 2.3.0), in both of which a tensor is read once more after a RESHAPE
-    of it was computed with.
+    Its outputs, too, are taken from the trace. An interpreter that keeps no tensors may contradict that: two
+    of 4,000 networks do (LiteRT 2.3.0). A RESHAPE has the memory of its input there, what reads it writes its
+    output there, too, and the RESHAPE's input is read once more.
     """
     file, found = reference.file, Comparison(networks=1)
     made_by = {i: operator for operator in file.operators for i in operator.outputs}
