@@ -187,7 +187,7 @@ MISTAKES = {
 class TestMistakes(Mistakes):
     check, table, seeds = check, MISTAKES, (2, 3)
     slow_tasks = ("stays_float32", "constant_bytes", "left_in_float32", "predict_size")
-    some = 99
+    some = 99  # all
 
 
 def test_two_tensors_of_the_third_file_share_a_buffer():

@@ -64,6 +64,12 @@ def test_random_networks_agree_with_litert_in_every_tensor(seeds, record_propert
     assert found.saturated < found.values / 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2486, 2586])
+def test_where_litert_overwrites_what_it_still_needs_the_engine_answers_as_its_trace(seed):
+    assert compared(range(seed, seed + 1)).wrong == 0
+
+
 @pytest.mark.long
 def test_random_networks_meet_every_operator_that_the_converter_makes():
     met = sum((compared(seeds) for seeds in GROUPS), Comparison()).operators
