@@ -389,7 +389,7 @@ def _(m):
 @claim(QAT, "It takes more time to train.", "04", "Is it worth it at 8 bits?")
 def _(m):
     (longer,) = stored.numbers(stored.recap("04")["training time, QAT against float32"])
-    return f"{longer} times as long an epoch, and there is one more training", verdict(longer > 1)
+    return f"a training of two epochs takes {longer} times as long, and it is one more", verdict(longer > 1)
 
 
 @claim(QAT, "It is more complex than quantization after training.", "04", "What the tool refuses")
