@@ -58,8 +58,11 @@ def connected(address: str) -> Iterator["Client"]:
         raise TinylabError(f'scheduler {address!r}: an address such as "tcp://127.0.0.1:8786" expected.')
 
     class ClosingClient(distributed.Client):
-        """Closed if it does not connect. Dask closes it when it is collected, and if the next one happens to
-        start at that moment, both wait for each other."""
+        """Closed if it does not connect.
+
+        Dask closes it when it is collected, and if the next one happens to start at that moment, both wait
+        for each other.
+        """
 
         def start(self, **options: Any) -> None:
             try:
