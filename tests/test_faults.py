@@ -4,15 +4,19 @@ Where a module has its own faults, its own tests have them too: test_data (the c
 (downloads), test_record, test_micro, test_search, test_gradebook, test_release, test_bootstrap, test_doctor.
 """
 
+import contextlib
 import json
+import logging
 import os
 import queue
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -21,6 +25,7 @@ import pytest
 
 from tinylab import authoring, cli, whole_file
 from tinylab.errors import TinylabError
+from tinylab.quiet import quiet
 from tinylab.sections import sections
 
 from .conftest import long, slow
@@ -546,6 +551,52 @@ def test_after_an_interrupted_cell_the_next_ones_are_right(kernel, what, seconds
     assert kernel.run(holds).get("value") == "True"
     changed = kernel.run("[name for name, value in state().items() if value != before[name]]")
     assert changed["value"] == "[]"
+
+
+def interrupted(function, position):
+    """Call a function, interrupted before one of its instructions: the error, or None if it has fewer."""
+    traced, left = (quiet.__wrapped__.__code__.co_filename, contextlib.__file__, __file__), position
+
+    def trace(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename not in traced:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 wants it of some frame before it traces any
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt as error:
+        return error  # which keeps everything alive that it came through, as IPython's last error does
+    finally:
+        sys.settrace(before)
+    return None
+
+
+def test_wherever_an_interruption_comes_what_was_muted_is_so_no_longer():
+    def muted():
+        with quiet(), quiet():
+            pass
+
+    def state():
+        found = [(logger.level, logger.disabled) for logger in map(logging.getLogger, ("tensorflow", "absl"))]
+        return found, os.fstat(2).st_ino, warnings.filters[:], signal.getsignal(signal.SIGINT)
+
+    before, position = state(), 0
+    while last := interrupted(muted, position):
+        assert state() == before, f"interrupted at instruction {position}"
+        position += 1
+        del last
+        assert state() == before, f"interrupted at instruction {position - 1}, once the error is forgotten"
+    assert position > 300
 
 
 # A restarted kernel, and a section in the middle

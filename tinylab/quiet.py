@@ -8,10 +8,13 @@ nbgrader gives 0 to a cell that writes any.
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import IO
 
 from tinylab.errors import TinylabError
@@ -20,6 +23,8 @@ from tinylab.errors import TinylabError
 @contextlib.contextmanager
 def quiet() -> Iterator[Callable[[], str]]:
     """Hold back what is logged, warned of, or written to file descriptor 2 inside the block.
+
+    An interruption (Ctrl-C) leaves the page as it was, wherever it comes.
 
     Yields:
         A function that returns the text held back so far, for an error message to quote.
@@ -34,7 +39,28 @@ def quiet() -> Iterator[Callable[[], str]]:
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     states = [(logger.level, logger.disabled) for logger in loggers]
-    text = None
+    filters = warnings.filters[:]
+    handler = signal.getsignal(signal.SIGINT)
+    # Python runs it in the main thread only; what is no function raises nothing
+    interruptible = threading.current_thread() is threading.main_thread() and callable(handler)
+    restored, text = False, None
+
+    def restore() -> None:
+        nonlocal restored
+        if restored:
+            return
+        os.dup2(page.fileno(), 2)
+        for logger, (level, disabled) in zip(loggers, states, strict=True):
+            logger.setLevel(level)
+            logger.disabled = disabled
+        warnings.filters[:] = filters
+        if interruptible:
+            signal.signal(signal.SIGINT, handler)
+        restored = True
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        restore()  # in a `finally` alone it could be interrupted itself, and the page would stay mute
+        handler(number, frame)
 
     def held_back() -> str:
         return written() if text is None else text
@@ -44,21 +70,18 @@ def quiet() -> Iterator[Callable[[], str]]:
         return file.read().decode(errors="replace")
 
     sys.stderr.flush()
-    saved = os.dup(2)
-    with _temporary_file() as file:
-        try:  # from here on, so that an interruption never leaves the page mute
+    with _temporary_file() as file, open(os.devnull, "wb") as page:
+        os.dup2(2, page.fileno(), inheritable=False)
+        if interruptible:
+            signal.signal(signal.SIGINT, interrupt)
+        try:
             os.dup2(file.fileno(), 2)
             for logger in loggers:
                 logger.disabled = True  # a level would not do: TensorFlow sets absl's
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield held_back
+            warnings.simplefilter("ignore")
+            yield held_back
         finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            for logger, (level, disabled) in zip(loggers, states, strict=True):
-                logger.setLevel(level)
-                logger.disabled = disabled
+            restore()
             text = written()
 
 
