@@ -6,7 +6,6 @@ import itertools
 import random
 import re
 import struct
-import time
 import tracemalloc
 
 import flatbuffers
@@ -395,10 +394,8 @@ def test_a_small_file_does_not_unfold_into_a_large_one(what):
     assert len(content) < 120_000  # and would be 80 MB
     for reader in (account, precision, subgraphs):
         tracemalloc.start()
-        begin = time.perf_counter()
         with pytest.raises(ModelFileError):
             reader(content)
-        assert time.perf_counter() - begin < 2
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
         tracemalloc.stop()
 

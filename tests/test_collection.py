@@ -351,7 +351,7 @@ def test_names_made_to_take_time_take_none(part, tmp_path):
     collect(tree(tmp_path, {"ada.zip": content}))
     (tmp_path / "ada.zip").rename(tmp_path / "class.zip")
     collect(tmp_path / "class.zip")
-    assert time.perf_counter() - start < 10  # seconds; minutes, if it grew with the square of the length
+    assert time.perf_counter() - start < 60  # a bound against growth with the square, not a speed
 
 
 @given(st.text() | st.text(st.sampled_from(" .\t\x08e\u0301\u200b"), max_size=300))

@@ -20,7 +20,7 @@ import pytest
 import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tinylab._tensorflow import tf
 from tinylab.data import cats_vs_dogs, folder, photographs, pictures
@@ -105,8 +105,12 @@ def send(content, status=200, length=None):
     return answer
 
 
-def say_nothing(handler):
-    time.sleep(5)
+@pytest.fixture
+def wait():
+    """Waits for ever, as far as a test can see."""
+    ended = threading.Event()
+    yield lambda *_, **__: ended.wait(60)
+    ended.set()
 
 
 @pytest.fixture(scope="session")
@@ -319,7 +323,7 @@ def test_a_process_without_a_network_loads_what_is_there(run_python, request, tm
 
 
 @pytest.mark.slow
-def test_a_process_without_a_network_is_told_so_in_seconds(run_python, tmp_path):
+def test_a_process_without_a_network_is_told_so_at_once(run_python, tmp_path):
     code = """
 import time
 from tinylab.data import pictures
@@ -327,7 +331,7 @@ begin = time.monotonic()
 try:
     pictures.load("cats_vs_dogs")
 except Exception as error:
-    print(type(error).__name__, time.monotonic() - begin < 20, error)
+    print(type(error).__name__, time.monotonic() - begin < 60, error)
 """
     printed = run_python(code, prefix=without_network(), TFDS_DATA_DIR=tmp_path / "nothing")
     if not without_network():
@@ -432,25 +436,25 @@ def test_a_download_that_fails_is_explained_and_leaves_nothing(empty, answer):
     assert leftovers(empty) == []
 
 
-def test_a_server_that_says_nothing_is_waited_for_with_a_limit(empty, monkeypatch):
+def test_a_server_that_says_nothing_is_waited_for_with_a_limit(empty, monkeypatch, wait):
     monkeypatch.setattr(cats_vs_dogs, "ANSWER_SECONDS", 0.3)
     begin = time.monotonic()
-    with served(say_nothing):
+    with served(wait):
         assert "cannot be reached" in failing(lambda: pictures.load("cats_vs_dogs"))
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 30
 
 
-def test_a_name_that_is_looked_up_for_ever_is_waited_for_with_a_limit(empty, monkeypatch):
+def test_a_name_that_is_looked_up_for_ever_is_waited_for_with_a_limit(empty, monkeypatch, wait):
     monkeypatch.setattr(cats_vs_dogs, "ANSWER_SECONDS", 0.3)
 
     def hang(*_, **__):
-        time.sleep(5)
+        wait()
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     begin = time.monotonic()
     assert "no answer within 0.3 s" in failing(lambda: pictures.load("cats_vs_dogs"))
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 30
 
 
 def test_no_network_is_explained_and_nothing_is_made(empty, monkeypatch):
@@ -615,12 +619,11 @@ def test_a_file_that_cannot_be_read_is_left_out_and_named(own, name, recwarn):
 
 
 @pytest.mark.parametrize("side", [9_000, 60_000])
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, side):
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, side, monkeypatch):
     (tmp_path / "bomb.png").write_bytes(header(side, side))
-    begin = time.monotonic()
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
     with pytest.raises(ValueError, match="pixels"):
         folder.read(tmp_path / "bomb.png")
-    assert time.monotonic() - begin < 1
 
 
 def test_other_files_are_left_out_and_hidden_ones_not_even_mentioned(own):
