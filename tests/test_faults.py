@@ -581,7 +581,15 @@ def interrupted(function, position):
     return None
 
 
-def test_wherever_an_interruption_comes_what_was_muted_is_so_no_longer():
+@pytest.fixture
+def interruptible():
+    """As a kernel is; what a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_wherever_an_interruption_comes_what_was_muted_is_so_no_longer(interruptible):
     def muted():
         with quiet(), quiet():
             pass
