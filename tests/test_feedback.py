@@ -659,6 +659,14 @@ class Opened:
         self.page.wait_for_timeout(1000)
         return self
 
+    def happens(self, condition):
+        """Whether something comes to be so within half a minute."""
+        for _ in range(300):
+            if condition():
+                return True
+            self.page.wait_for_timeout(100)
+        return False
+
     def beyond(self, urls):
         """Those of addresses that are not the page itself, and not in it."""
         return [url for url in urls[1:] if not url.startswith(("data:", "blob:"))]
@@ -717,11 +725,11 @@ def test_the_same_outputs_do_run_and_do_reach_out_where_nothing_is_in_their_way(
     for number, text in enumerate(at_host):
         path = tmp_path / f"{number}.html"
         path.write_text(f"<!doctype html><title>a</title>{text}")
-    opened = [Opened(browser, tmp_path / f"{number}.html").wait() for number in range(2)]
-    assert [one.dialogs for one in opened] == [["ran"], ["ran"]]
+    for number in range(2):
+        opened = Opened(browser, tmp_path / f"{number}.html")
+        assert opened.happens(lambda opened=opened: opened.dialogs == ["ran"])
     (picture,) = (number for number, text in enumerate(HOSTILE) if "HOST/img" in text)
-    Opened(browser, tmp_path / f"{picture}.html").wait()
-    assert listener.came
+    assert Opened(browser, tmp_path / f"{picture}.html").happens(lambda: listener.came)
 
 
 @pytest.mark.slow
@@ -737,8 +745,9 @@ def test_whatever_a_notebook_shows_nothing_of_it_runs_or_reaches_out(browser, li
 def test_without_the_list_of_tags_the_other_walls_hold(browser, at_host, tmp_path, monkeypatch):
     monkeypatch.setattr(executed, "_clean", lambda text: text)
     monkeypatch.setattr(executed, "_markdown", lambda text: text)
-    opened = Opened(browser, a_page_of(tmp_path, tuple(at_host))).wait()
-    assert opened.asked[1:]  # the browser asked itself whether it may
+    opened = Opened(browser, a_page_of(tmp_path, tuple(at_host)))
+    assert opened.happens(lambda: opened.asked[1:])  # the browser asked itself whether it may
+    opened.wait()
     opened.page.frame_locator("iframe").locator("#link").first.click(force=True)
     opened.wait()
     assert (opened.dialogs, opened.beyond(opened.got)) == ([], [])
