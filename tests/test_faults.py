@@ -555,7 +555,8 @@ def test_after_an_interrupted_cell_the_next_ones_are_right(kernel, what, seconds
 
 def interrupted(function, position):
     """Call a function, interrupted before one of its instructions: the error, or None if it has fewer."""
-    traced, left = (quiet.__wrapped__.__code__.co_filename, contextlib.__file__, __file__), position
+    traced = (quiet.__wrapped__.__code__.co_filename, contextlib.__file__, warnings.__file__, __file__)
+    left = position
 
     def trace(frame, event, _):
         nonlocal left
@@ -591,7 +592,7 @@ def interruptible():
 
 def test_wherever_an_interruption_comes_what_was_muted_is_so_no_longer(interruptible):
     def muted():
-        with quiet(), quiet():
+        with quiet(), quiet(), warnings.catch_warnings():
             pass
 
     def state():

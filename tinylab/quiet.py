@@ -39,7 +39,7 @@ def quiet() -> Iterator[Callable[[], str]]:
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     states = [(logger.level, logger.disabled) for logger in loggers]
-    filters = warnings.filters[:]
+    filters, before = warnings.filters, warnings.filters[:]
     handler = signal.getsignal(signal.SIGINT)
     # Python runs it in the main thread only; what is no function raises nothing
     interruptible = threading.current_thread() is threading.main_thread() and callable(handler)
@@ -53,7 +53,8 @@ def quiet() -> Iterator[Callable[[], str]]:
         for logger, (level, disabled) in zip(loggers, states, strict=True):
             logger.setLevel(level)
             logger.disabled = disabled
-        warnings.filters[:] = filters
+        filters[:] = before  # the same list, as a `catch_warnings` inside the block will put it back
+        warnings.filters = filters
         if interruptible:
             signal.signal(signal.SIGINT, handler)
         restored = True
